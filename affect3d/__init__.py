@@ -1,0 +1,3 @@
+"""affect3d: 3D morphable models for facial affect."""
+
+__version__ = "0.1.0"
