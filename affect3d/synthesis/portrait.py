@@ -1,0 +1,378 @@
+"""One photo, fitted once; any affect, as often as wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from affect3d.affect.gallery import express as query_affect
+from affect3d.camera import Camera
+from affect3d.detect import FaceDetection, NoFaceError, detect_faces
+from affect3d.detect.schemes import to_ibug68
+from affect3d.fitting import FaceFit, fit_face
+from affect3d.geometry.triangles import vertex_normals
+from affect3d.landmarks import Landmarks
+from affect3d.mesh import Mesh
+from affect3d.model import MorphableModel
+from affect3d.progress import Progress, silent
+from affect3d.render.poisson import poisson_blend
+from affect3d.render.raster import interpolate, rasterize, screen_points
+from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
+from affect3d.synthesis.conform import Conformer, open_pose
+from affect3d.synthesis.groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
+from affect3d.synthesis.interior import render_interior, white_reference
+from affect3d.synthesis.warp import extend, sample, skin_field, smoothstep
+
+__all__ = ["Portrait", "Synthesis"]
+
+SKIN = ("face", "lips")
+EYES = ("eye_left", "eye_right")
+INSIDE = ("mouth", "teeth_upper", "teeth_lower", "gums", "tongue")
+#: Eyeballs are drawn this much farther away, so that a lid always covers them, mm.
+EYE_SINK = 3.0
+#: The middle of the lips lies this far in front of the mouth's corners, mm.
+LIP_FORWARD = 10.0
+
+
+@dataclass(frozen=True, eq=False)
+class Synthesis:
+    """A photo with another affect.
+
+    Attributes
+    ----------
+    image : (H, W, 3) uint8
+        sRGB; bit-identical to the photo where `mask` is False.
+    mask : (H, W) bool
+        Pixels that may differ from the photo.
+    landmarks : Landmarks
+        Where the 68 points should be in `image`, px.
+    mesh : Mesh
+        The fitted head with the new expression, mm, model frame.
+    expression : (E,) float64
+        Its expression coefficients.
+    query : AffectQuery or None
+        What the gallery answered; None for an expression given directly.
+    notes : tuple of str
+        What a user should know of this result.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    landmarks: Landmarks
+    mesh: Mesh
+    expression: np.ndarray
+    query: object
+    notes: tuple[str, ...]
+
+
+class Portrait:
+    """A fitted photo.  Use `from_photo`; then `express` or `with_expression`."""
+
+    def __init__(self, pixels, model: MorphableModel, fit: FaceFit, detection: FaceDetection, face_count: int = 1):
+        self.pixels = pixels
+        self.model = model
+        self.fit = fit
+        self.detection = detection
+        self.face_count = face_count
+        marks = detection.landmarks
+        self._unit = interocular(marks.scheme, marks.points)
+        self._left, self._top, width, height = _window(marks, self._unit, pixels.shape)
+        self._crop = np.ascontiguousarray(pixels[self._top : self._top + height, self._left : self._left + width])
+        self._camera = fit.camera.cropped(self._left, self._top, width, height)
+        self._setup_conformer(marks)
+        self._setup_source()
+
+    @classmethod
+    def from_photo(cls, pixels, model=None, face: int = 0, landmarks=None, detector="mediapipe", progress: Progress = silent):
+        """Find a face, fit the model.
+
+        Parameters
+        ----------
+        pixels : (H, W, 3) uint8
+            sRGB.
+        model : MorphableModel, optional
+            The default head if left out.
+        face : int
+            Which face, by size, the largest first.
+        landmarks : Landmarks, optional
+            Used instead of a detector.
+        detector : {"mediapipe", "dlib"}
+
+        Raises
+        ------
+        NoFaceError
+            If no face is found, or fewer than `face` + 1.
+        """
+        pixels = np.asarray(pixels)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels: expected (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+        if model is None:
+            from affect3d.model.load import load_model
+
+            model = load_model(progress=progress)
+        if landmarks is not None:
+            points = landmarks.points[:, :2]
+            low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+            detections = (FaceDetection(np.r_[low, high], 1.0, landmarks, None, None),)
+        else:
+            progress(0, 2, "finding faces")
+            detections = detect_faces(pixels, detector=detector)
+        if not detections:
+            raise NoFaceError("no face was found in the photo; try a larger or more frontal picture, or give landmarks")
+        if not 0 <= face < len(detections):
+            raise NoFaceError(f"face: expected a number in [0, {len(detections)}), got {face}")
+        progress(1, 2, "fitting the head")
+        detection = detections[face]
+        fit = fit_face(detection, model, (pixels.shape[1], pixels.shape[0]))
+        progress(2, 2, "fitting the head")
+        return cls(pixels, model, fit, detection, len(detections))
+
+    # -- preparation, once a photo ---------------------------------------------------------------
+
+    def _setup_conformer(self, marks: Landmarks):
+        model, fit = self.model, self.fit
+        on_mesh = model.landmarks[marks.scheme]
+        usable = on_mesh.present & np.isfinite(marks.points).all(1)
+        usable[list(UNUSED[marks.scheme])] = False
+        outline = np.zeros(len(usable), bool)
+        outline[list(OUTLINE[marks.scheme])] = True
+        self._used = np.flatnonzero(usable)
+        stiffness = np.where(outline[self._used], 2.0, 0.02)
+        pose = open_pose(model)
+        self._conformer = Conformer(pose, on_mesh.locate(pose, model.faces)[self._used], stiffness)
+        self._fitted = model.instance(fit.identity, fit.expression)
+        located = on_mesh.locate(self._fitted, model.faces)
+        self._depths = fit.camera.to_camera(located)[:, 2]
+        self._lip_depth = float(np.mean(self._depths[list(MOUTH_CORNERS[marks.scheme])])) - LIP_FORWARD
+        target = _closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
+        predicted = fit.camera.project(located)
+        predicted[outline] = fit.predicted[outline]
+        self._residual = target - predicted
+
+    def _conform(self, vertices, residual) -> np.ndarray:
+        """Vertices moved so that the landmarks' projections move by `residual` (L, 2) px."""
+        shift = np.zeros((len(self._used), 3))
+        shift[:, :2] = residual[self._used] * (self._depths[self._used] / self.fit.camera.focal)[:, None]
+        spread = self._conformer.spread(shift @ self.fit.camera.rotation)
+        # Eyeballs and teeth are rigid: each moves by its mean.
+        for names in (("eye_left",), ("eye_right",), ("teeth_upper", "teeth_lower", "gums", "tongue")):
+            part = self.model.part_vertices(*names)
+            if part.any():
+                spread[part] = spread[part].mean(0)
+        return vertices + spread
+
+    def _setup_source(self):
+        model = self.model
+        self._source = self._conform(self._fitted, self._residual)
+        self._sink = np.where(model.part_vertices(*EYES), EYE_SINK, 0.0)
+        self._source_points = self._screen(self._source)
+        height, width = self._crop.shape[:2]
+        raster = rasterize(self._source_points, model.faces, width, height)
+        self._source_depth = cv2.dilate(np.where(raster.covered, raster.depth, 0).astype(np.float32), np.ones((3, 3)))
+        part = self._parts(raster)
+        margin = max(1, round(0.012 * self._unit))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
+        self._eyes_seen = cv2.erode(np.isin(part, self._ids(EYES)).astype(np.uint8), kernel) > 0
+        self._inside_seen = cv2.erode(np.isin(part, self._ids(INSIDE)).astype(np.uint8), kernel) > 0
+        self._skin_seen = np.isin(part, self._ids(("face",)))
+        self._source_normals = self._camera_normals(self._source)
+        linear = srgb_to_linear(self._crop)
+        normals = interpolate(raster, model.faces, self._source_normals)
+        luminance = linear @ np.array([0.2126, 0.7152, 0.0722], np.float32)
+        pick = self._skin_seen & (normals[..., 2] < -0.2)
+        step = max(1, int(np.sqrt(pick.sum() / 20000)))
+        chosen = np.zeros_like(pick)
+        chosen[::step, ::step] = pick[::step, ::step]
+        self._lighting = estimate_lighting(normals[chosen], luminance[chosen])
+        self._white = white_reference(linear, self._eyes_seen, pick)
+
+    def _screen(self, vertices):
+        points = screen_points(self._camera, vertices)
+        points[:, 2] += self._sink
+        return points
+
+    def _camera_normals(self, vertices):
+        return vertex_normals(vertices, self.model.faces) @ self._camera.rotation.T
+
+    def _ids(self, names):
+        return [i for i, n in enumerate(self.model.part_names) if n in names]
+
+    def _parts(self, raster):
+        return np.where(raster.covered, self.model.parts[np.maximum(raster.face, 0)].astype(np.int16), -1)
+
+    # -- one expression --------------------------------------------------------------------------
+
+    def express(self, valence: float, arousal: float, statistics) -> Synthesis:
+        """The person with the affect (valence, arousal), each in [-1, 1]."""
+        query = query_affect(statistics, valence, arousal)
+        return self._synthesize(self._complete(query.names, query.expression), query)
+
+    def with_expression(self, weights: dict[str, float]) -> Synthesis:
+        """The person with given ARKit weights in [0, 1]; shapes not named are at rest."""
+        return self._synthesize(self.model.expression_vector(weights), None)
+
+    def _complete(self, names, values):
+        index = {n: i for i, n in enumerate(self.model.expression_names)}
+        target = np.zeros(len(index))
+        for name, value in zip(names, values):
+            if name in index:
+                target[index[name]] = value
+        # The gaze stays where it was: the tables say nothing of it.
+        for name, i in index.items():
+            if name.startswith("eyeLook"):
+                target[i] = self.fit.expression[i]
+        return target
+
+    def target_vertices(self, expression) -> np.ndarray:
+        """(V, 3) mm: the head in the photo, its expression replaced."""
+        model, scheme = self.model, self.detection.landmarks.scheme
+        posed = model.instance(self.fit.identity, expression)
+        camera = self.fit.camera
+        here = camera.project(model.landmarks[scheme].locate(self._fitted, model.faces))
+        there = camera.project(model.landmarks[scheme].locate(posed, model.faces))
+        residual = _shrink_gaps(self._residual, here, there, LIP_PAIRS[scheme] + LID_PAIRS[scheme])
+        return self._conform(posed, residual)
+
+    def _synthesize(self, expression, query) -> Synthesis:
+        model = self.model
+        target = self.target_vertices(expression)
+        crop, mask = self._compose(target)
+        height, width = crop.shape[:2]
+        rows, columns = slice(self._top, self._top + height), slice(self._left, self._left + width)
+        image = self.pixels.copy()
+        image[rows, columns] = crop
+        full = np.zeros(image.shape[:2], bool)
+        full[rows, columns] = mask
+        notes = () if self.fit.converged else (f"the fit did not converge: {self.fit.reason}",)
+        if query is not None and query.note:
+            notes += (query.note,)
+        mesh = Mesh(target, model.faces, model.uv, model.uv_faces, model.colours)
+        return Synthesis(image, full, self._expected_landmarks(target), mesh, expression, query, notes)
+
+    def _expected_landmarks(self, target) -> Landmarks:
+        marks = self.detection.landmarks
+        seen = to_ibug68(marks) if marks.scheme != "ibug68" else marks
+        on_mesh = self.model.landmarks["ibug68"]
+        camera, faces = self.fit.camera, self.model.faces
+        moved = camera.project(on_mesh.locate(target, faces)) - camera.project(on_mesh.locate(self._source, faces))
+        return Landmarks("ibug68", seen.points[:, :2] + np.nan_to_num(moved), "px")
+
+    def _compose(self, target):
+        model, crop = self.model, self._crop
+        height, width = crop.shape[:2]
+        points = self._screen(target)
+        raster = rasterize(points, model.faces, width, height)
+        part = self._parts(raster)
+        skin = np.isin(part, self._ids(SKIN))
+        normals = self._camera_normals(target)
+        gain = _log_gain(self._source_normals, normals, self._lighting)
+        seen = interpolate(raster, model.faces, np.column_stack([self._source_points, gain]))
+        depth = cv2.remap(self._source_depth, seen[..., 0], seen[..., 1], cv2.INTER_NEAREST)
+        known = skin & (seen[..., 2] <= depth + 2.0)
+        domain = self._domain(skin)
+        known &= domain
+        field = skin_field(seen[..., :2], known, seen[..., 3], domain).values
+
+        eyes = np.isin(part, self._ids(EYES))
+        eyes_kept = eyes & self._eyes_seen
+        field = _rigid(field, eyes, eyes_kept)
+        inside = np.isin(part, self._ids(INSIDE))
+        inside_kept = inside & self._inside_seen
+        field = _rigid(field, inside, inside_kept)
+
+        warped = sample(crop, field[..., :2]).astype(np.float32)
+        # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
+        warped *= np.exp(field[..., 2:] / 2.2)
+        warped = np.clip(warped, 0, 255)
+        if inside.any():
+            warped = self._draw_inside(warped, raster, points, normals, inside, inside_kept)
+        mask = (np.abs(field[..., :2]).max(-1) > 0.03) | (np.abs(field[..., 2]) > 0.004) | inside
+        mask &= domain | inside
+        blended = poisson_blend(warped, crop, mask).image
+        result = np.where(mask[..., None], np.clip(np.rint(blended), 0, 255).astype(np.uint8), crop)
+        return result, mask
+
+    def _domain(self, skin):
+        """Where the picture may change: around the face, before and after."""
+        face = skin | self._skin_seen
+        away = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
+        return away < 0.65 * self._unit
+
+    def _draw_inside(self, warped, raster, points, normals, inside, kept):
+        model = self.model
+        albedo = srgb_to_linear(model.colours)
+        values = interpolate(raster, model.faces, np.column_stack([albedo, normals]))
+        drawn = render_interior(
+            inside, values[..., :3], values[..., 3:6], raster.depth, self._lip_depth,
+            self._lighting, self._white, self._unit,
+        )
+        drawn = linear_to_srgb(drawn)
+        alpha = inside.astype(np.float32)
+        if kept.any():
+            away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
+            alpha *= smoothstep(away, 0.02 * self._unit, 0.07 * self._unit)
+        # soft edge of a pixel: colour is carried over the edge before the edge is blurred
+        weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.0)
+        drawn = np.where(inside[..., None], drawn, 0)
+        carried = cv2.GaussianBlur(drawn, (0, 0), 1.0) / np.maximum(weight, 1e-3)[..., None]
+        drawn = np.where(inside[..., None], drawn, carried)
+        alpha = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
+        return warped * (1 - alpha) + drawn * alpha
+
+
+def _window(marks, unit, shape):
+    points = marks.points[:, :2]
+    low = np.floor(np.nanmin(points, 0) - 1.0 * unit).astype(int)
+    high = np.ceil(np.nanmax(points, 0) + 1.0 * unit).astype(int)
+    left, top = np.maximum(low, 0)
+    right, bottom = min(high[0], shape[1]), min(high[1], shape[0])
+    return int(left), int(top), int(right - left), int(bottom - top)
+
+
+def _closed_where_touching(marks, pairs, threshold):
+    """Landmarks with each pair that is nearer than `threshold` px (or crossed) drawn to its middle."""
+    points = marks.points[:, :2].copy()
+    down = _down(marks)
+    gaps = np.array([(points[lower] - points[upper]) @ down for upper, lower in pairs])
+    if gaps.max() < threshold:
+        for upper, lower in pairs:
+            points[upper] = points[lower] = (points[upper] + points[lower]) / 2
+    return points
+
+
+def _down(marks):
+    from affect3d.synthesis.groups import EYE_CORNERS
+
+    right, left = EYE_CORNERS[marks.scheme]
+    across = marks.points[left, :2] - marks.points[right, :2]
+    across = across / np.linalg.norm(across)
+    return np.array([-across[1], across[0]])
+
+
+def _shrink_gaps(residual, here, there, pairs):
+    """Residuals for another expression: what opened a pair beyond the model fades as the model closes it."""
+    out = residual.copy()
+    for upper, lower in pairs:
+        now, then = np.linalg.norm(here[lower] - here[upper]), np.linalg.norm(there[lower] - there[upper])
+        keep = np.clip(then / max(now, 1e-6), 0, 1)
+        middle = (residual[upper] + residual[lower]) / 2
+        half = (residual[lower] - residual[upper]) / 2 * keep
+        out[upper], out[lower] = middle - half, middle + half
+    return out
+
+
+def _log_gain(before, after, lighting):
+    floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
+    ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
+    return np.log(np.clip(ratio, 0.6, 1.5))
+
+
+def _rigid(field, region, kept):
+    """In `region` nothing moves where `kept`, and what lies between follows smoothly."""
+    if not region.any():
+        return field
+    out = field.copy()
+    out[kept] = 0
+    return extend(out, ~region | kept, np.ones_like(region))
