@@ -68,8 +68,8 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     # Light enters through the opening only: it falls off with depth behind the lips, and under the
     # edges of the lips, which cast a soft shadow.
     behind = np.clip(depth - lip_depth, 0, 80)
-    falloff = np.exp(-np.maximum(behind - 4, 0) / 16.0)
+    falloff = np.exp(-np.maximum(behind - 12, 0) / 16.0)
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    contact = 0.45 + 0.55 * np.clip(edge / (0.055 * unit), 0, 1) ** 0.7
+    contact = 0.5 + 0.5 * np.clip(edge / (0.05 * unit), 0, 1) ** 0.7
     light = (shade * falloff * contact)[..., None]
     return (albedo * white * light).astype(np.float32)

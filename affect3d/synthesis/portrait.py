@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -129,6 +130,30 @@ class Portrait:
         progress(2, 2, "fitting the head")
         return cls(pixels, model, fit, detection, len(detections))
 
+    def close_up(self, size: int) -> Portrait:
+        """The face cut out and scaled to (size, size) pixels; the fit is kept."""
+        if size < 32:
+            raise ValueError(f"size: expected at least 32 pixels, got {size}")
+        points = self.detection.landmarks.points[:, :2]
+        low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+        side = int(round(1.75 * float((high - low).max())))
+        left, top = np.floor((low + high) / 2 - [side * 0.5, side * 0.53]).astype(int)
+        height, width = self.pixels.shape[:2]
+        rows = np.clip(np.arange(top, top + side), 0, height - 1)
+        columns = np.clip(np.arange(left, left + side), 0, width - 1)
+        cut = np.ascontiguousarray(self.pixels[rows[:, None], columns])
+        scale = size / side
+        pixels = cv2.resize(cut, (size, size), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+
+        def moved(p):
+            return (np.asarray(p) - [left, top] + 0.5) * scale - 0.5
+
+        marks = self.detection.landmarks
+        detection = replace(self.detection, landmarks=Landmarks(marks.scheme, moved(marks.points[:, :2]), "px"))
+        camera = self.fit.camera.cropped(left, top, side, side).resized(size, size)
+        fit = replace(self.fit, camera=camera, targets=moved(self.fit.targets), predicted=moved(self.fit.predicted))
+        return Portrait(pixels, self.model, fit, detection, self.face_count)
+
     # -- preparation, once a photo ---------------------------------------------------------------
 
     def _setup_conformer(self, marks: Landmarks):
@@ -139,9 +164,7 @@ class Portrait:
         outline = np.zeros(len(usable), bool)
         outline[list(OUTLINE[marks.scheme])] = True
         self._used = np.flatnonzero(usable)
-        stiffness = np.where(outline[self._used], 2.0, 0.02)
-        pose = open_pose(model)
-        self._conformer = Conformer(pose, on_mesh.locate(pose, model.faces)[self._used], stiffness)
+        self._conformer = _conformer(model, marks.scheme, tuple(self._used.tolist()))
         self._fitted = model.instance(fit.identity, fit.expression)
         located = on_mesh.locate(self._fitted, model.faces)
         self._depths = fit.camera.to_camera(located)[:, 2]
@@ -170,7 +193,13 @@ class Portrait:
         self._source_points = self._screen(self._source)
         height, width = self._crop.shape[:2]
         raster = rasterize(self._source_points, model.faces, width, height)
-        self._source_depth = cv2.dilate(np.where(raster.covered, raster.depth, 0).astype(np.float32), np.ones((3, 3)))
+        # Which surface the photo shows at each pixel, named by its place on the head with open mouth
+        # and eyes: there, skin that lies folded in the photo is far from the skin in front of it.
+        self._place = open_pose(model)
+        self._place_seen = interpolate(raster, model.faces, self._place)
+        self._place_seen[~raster.covered] = np.inf
+        millimetres = float(np.median(self._depths[self._used])) / self._camera.focal
+        self._place_tolerance = max(1.5, 2.0 * millimetres)
         part = self._parts(raster)
         margin = max(1, round(0.012 * self._unit))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
@@ -268,12 +297,14 @@ class Portrait:
         skin = np.isin(part, self._ids(SKIN))
         normals = self._camera_normals(target)
         gain = _log_gain(self._source_normals, normals, self._lighting)
-        seen = interpolate(raster, model.faces, np.column_stack([self._source_points, gain]))
-        depth = cv2.remap(self._source_depth, seen[..., 0], seen[..., 1], cv2.INTER_NEAREST)
-        known = skin & (seen[..., 2] <= depth + 2.0)
+        seen = interpolate(raster, model.faces, np.column_stack([self._source_points[:, :2], gain, self._place]))
+        there = cv2.remap(
+            self._place_seen, seen[..., 0], seen[..., 1], cv2.INTER_NEAREST, borderValue=(np.inf, np.inf, np.inf)
+        )
+        known = skin & (np.abs(there - seen[..., 3:6]).max(-1) < self._place_tolerance)
         domain = self._domain(skin)
         known &= domain
-        field = skin_field(seen[..., :2], known, seen[..., 3], domain).values
+        field = skin_field(seen[..., :2], known, seen[..., 2], domain).values
 
         eyes = np.isin(part, self._ids(EYES))
         eyes_kept = eyes & self._eyes_seen
@@ -281,6 +312,8 @@ class Portrait:
         inside = np.isin(part, self._ids(INSIDE))
         inside_kept = inside & self._inside_seen
         field = _rigid(field, inside, inside_kept)
+
+        field = _soften(field, eyes | inside)
 
         warped = sample(crop, field[..., :2]).astype(np.float32)
         # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
@@ -320,6 +353,15 @@ class Portrait:
         drawn = np.where(inside[..., None], drawn, carried)
         alpha = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
         return warped * (1 - alpha) + drawn * alpha
+
+
+@lru_cache(maxsize=4)
+def _conformer(model, scheme, used) -> Conformer:
+    """Prepared once for a model and a set of landmarks; every photo then costs a matrix product."""
+    pose = open_pose(model)
+    outline = set(OUTLINE[scheme])
+    stiffness = np.array([2.0 if k in outline else 0.02 for k in used])
+    return Conformer(pose, model.landmarks[scheme].locate(pose, model.faces)[list(used)], stiffness)
 
 
 def _window(marks, unit, shape):
@@ -367,6 +409,18 @@ def _log_gain(before, after, lighting):
     floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
     ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
     return np.log(np.clip(ratio, 0.6, 1.5))
+
+
+def _soften(field, region):
+    """The field with its steep flanks at the border of `region` smoothed over a pixel or so.
+
+    The border follows whole pixels; without this the stairs show along lids and lips.
+    """
+    if not region.any():
+        return field
+    edge = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    weight = cv2.GaussianBlur(cv2.dilate(edge, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)
+    return field + weight[..., None] * (cv2.GaussianBlur(field, (0, 0), 1.0) - field)
 
 
 def _rigid(field, region, kept):
