@@ -31,7 +31,7 @@ from affect3d.detect.schemes import to_ibug68
 from affect3d.io.image import read_image, write_image
 from affect3d.model.load import load_model
 from affect3d.synthesis import Portrait, circle_sheet
-from affect3d.synthesis.groups import EYE_CORNERS, MOUTH_CORNERS, interocular
+from affect3d.landmark_groups import EYE_CORNERS, MOUTH_CORNERS, interocular
 
 RADIUS = 0.8
 ANGLES = np.arange(8) * np.pi / 4

@@ -22,7 +22,7 @@ from affect3d.render.poisson import poisson_blend
 from affect3d.render.raster import interpolate, rasterize, screen_points
 from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
-from affect3d.synthesis.groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
+from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
 from affect3d.synthesis.interior import render_interior, white_reference
 from affect3d.synthesis.warp import extend, sample, skin_field, smoothstep
 
@@ -385,7 +385,7 @@ def _closed_where_touching(marks, pairs, threshold):
 
 
 def _down(marks):
-    from affect3d.synthesis.groups import EYE_CORNERS
+    from affect3d.landmark_groups import EYE_CORNERS
 
     right, left = EYE_CORNERS[marks.scheme]
     across = marks.points[left, :2] - marks.points[right, :2]
@@ -397,6 +397,8 @@ def _shrink_gaps(residual, here, there, pairs):
     """Residuals for another expression: what opened a pair beyond the model fades as the model closes it."""
     out = residual.copy()
     for upper, lower in pairs:
+        if not np.isfinite(residual[[upper, lower]]).all():
+            continue
         now, then = np.linalg.norm(here[lower] - here[upper]), np.linalg.norm(there[lower] - there[upper])
         keep = np.clip(then / max(now, 1e-6), 0, 1)
         middle = (residual[upper] + residual[lower]) / 2

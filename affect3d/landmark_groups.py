@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["EYE_CORNERS", "LID_PAIRS", "LIP_PAIRS", "MOUTH_CORNERS", "OUTLINE", "UNUSED", "interocular"]
+__all__ = ["EYE_CORNERS", "FOREHEAD", "LID_PAIRS", "LIP_PAIRS", "MOUTH_CORNERS", "OUTLINE", "UNUSED", "interocular"]
 
 OUTLINE = {
     "mediapipe478": (
@@ -16,6 +16,11 @@ OUTLINE = {
         148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
     ),
     "ibug68": tuple(range(17)),
+}
+#: Points of the outline whose place on the forehead depends on hair and detector.
+FOREHEAD = {
+    "mediapipe478": (10, 338, 297, 332, 284, 251, 109, 67, 103, 54, 21),
+    "ibug68": (),
 }
 #: Points that say nothing of the skin (the irises).
 UNUSED = {"mediapipe478": tuple(range(468, 478)), "ibug68": ()}

@@ -1,0 +1,24 @@
+"""What several test files use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds affect3d/, gan/, registration/ and render/."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of development data beside the repository, or the one AFFECT3D_SHARED names."""
+    chosen = os.environ.get("AFFECT3D_SHARED")
+    folder = Path(chosen) if chosen else ROOT.parent / "shared"
+    if not (folder / "photos").is_dir():
+        pytest.skip(f"the development data are not at {folder} (AFFECT3D_SHARED names another place)")
+    return folder
