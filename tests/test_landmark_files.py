@@ -60,7 +60,8 @@ def test_pts_files_count_from_one(tmp_path):
 
 def test_pts_files_from_various_tools_are_read(tmp_path):
     points = ibug()
-    text = "\ufeffversion: 1\r\nn_points:  68\r\n\r\n{\r\n" + "\r\n".join(f"\t{x!r}, {y!r}" for x, y in points.tolist()) + "\r\n}"
+    rows = "\r\n".join(f"\t{x!r}, {y!r}" for x, y in points.tolist())
+    text = "\ufeffversion: 1\r\nn_points:  68\r\n\r\n{\r\n" + rows + "\r\n}"
     np.testing.assert_allclose(read_landmarks(write(tmp_path / "a.PTS", text)).points, points - 1)
 
 
@@ -89,7 +90,8 @@ def test_menpo_files_in_space_keep_their_order_and_gaps(tmp_path):
 def test_vertices_of_a_mesh_are_read(tmp_path):
     listed = list(range(100, 168))
     listed[4] = None
-    scheme, vertices = read_landmark_vertices(write(tmp_path / "m.landmarks.json", {"scheme": "ibug68", "vertices": listed}))
+    path = write(tmp_path / "m.landmarks.json", {"scheme": "ibug68", "vertices": listed})
+    scheme, vertices = read_landmark_vertices(path)
     assert scheme == "ibug68"
     assert vertices.dtype == np.int32
     assert vertices[:6].tolist() == [100, 101, 102, 103, -1, 105]

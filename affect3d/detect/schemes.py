@@ -11,9 +11,9 @@ __all__ = ["MEDIAPIPE_FOR_IBUG68", "IBUG68_EDGES", "IBUG68_EDGE_WEIGHTS", "IBUG6
 # (a, b, t): the iBUG point lies at (1 - t) a + t b of MediaPipe's points a and b.
 #
 # The schemes were drawn by different people: iBUG spaces seventeen points evenly along the jaw and sets brow points
-# where hair and skin meet, MediaPipe has vertices of a mesh.  The points and parts t were chosen on 30 frontal
-# photographs of 15 people against dlib's 68 points, both sides of the face alike; on 15 others they agree to 2.7 % of the
-# distance between the eyes on average (jaw 4.3 %, the rest 2.2 %), the nearest single points to 4.4 %.
+# where hair and skin meet, MediaPipe has vertices of a mesh.  The points and parts t were chosen against dlib's 68
+# points on photographs of 15 people, both sides of the face alike; on 15 others they agree to 2.7 % of the distance
+# between the eyes on average (jaw 4.3 %, the rest 2.2 %), the nearest single points to 4.4 %.
 _PLACES = np.array([
     (127, 127, 0), (234, 93, 0.17), (93, 132, 0.36), (132, 58, 0.46), (58, 172, 0.61),
     (136, 136, 0), (150, 149, 0.6), (176, 148, 0.42), (152, 152, 0), (400, 377, 0.42),

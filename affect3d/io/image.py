@@ -128,7 +128,7 @@ def read_image(path, max_pixels: int = MAX_PIXELS) -> Photo:
             except ImageError as error:
                 raise ImageError(f"{path}: {error}") from None
             except MemoryError:
-                raise ImageError(f"{path}: there is not enough memory for {image.size[0]} x {image.size[1]} pixels") from None
+                raise ImageError(f"{path}: its {image.size} pixels do not fit into memory") from None
             except Exception as error:  # decoders raise nearly every type there is
                 word = "truncated" if "truncated" in str(error).lower() else "damaged"
                 raise ImageError(f"{path}: the picture is {word} and cannot be decoded") from None
@@ -183,7 +183,8 @@ def write_image(path, pixels, quality: int = 95) -> None:
         try:
             Image.fromarray(np.ascontiguousarray(array)).save(temporary, format=kind, **options)
         except (OSError, ValueError, struct.error) as error:  # encoders raise all three for too many pixels
-            reason = getattr(error, "strerror", None) or f"{kind} cannot hold {array.shape[1]} x {array.shape[0]} pixels"
+            size = f"{array.shape[1]} x {array.shape[0]}"
+            reason = getattr(error, "strerror", None) or f"{kind} cannot hold {size} pixels"
             raise OSError(f"{path}: cannot be written ({reason})") from None
 
 

@@ -165,7 +165,8 @@ def _parse_ljson(text: str) -> Landmarks:
         elif version == 3:
             groups = content["groups"]
             if len(groups) != 1:
-                raise ValueError(f"expected one group of landmarks, got {len(groups)}: {', '.join(sorted(groups))[:80]}")
+                names = ", ".join(sorted(groups))[:80]
+                raise ValueError(f"expected one group of landmarks, got {len(groups)}: {names}")
             rows = next(iter(groups.values()))["landmarks"]["points"]
         else:
             raise ValueError(f"'version': expected 1, 2 or 3, got {version!r}")

@@ -119,12 +119,12 @@ def head_regions(base, ear_weight) -> HeadRegions:
     x, y, z = np.abs(centre[:, 0]), centre[:, 1], centre[:, 2]
     ears = ear_weight[body].mean(1) > 0.5
     # Down to the collar bones, and as far to the sides as a picture of a head shows.
-    kept = (y > -168 - 0.15 * x) & (x < 92) & ~behind
+    kept = (y > -162 + 0.7 * np.maximum(x - 40, 0)) & (x < 92) & ~behind
     # Below the jaw the neck begins; the line climbs towards the nape.
     neck = y < np.where(z > -15, -112 - 0.30 * (z - 10), np.maximum(-104.5 + 0.40 * (-15 - z), -105))
     # The front of the head up to the hairline and back to the ears.
-    front = (z > -62 - 0.10 * np.minimum(y, 0)) & (z > -40 + 0.62 * (y - 40)) & ~ears
-    front &= z > -58 + 0.45 * np.maximum(-60 - y, 0)
+    front = (z > -78) & (z > -64 + 0.95 * (y - 18)) & ~ears
+    front &= z > -78 + 0.55 * np.maximum(-55 - y, 0)
     inside = bag | lips | sac
     parts = np.full(len(body), PART_NAMES.index("head"), np.uint8)
     parts[front & ~inside] = PART_NAMES.index("face")
@@ -134,7 +134,7 @@ def head_regions(base, ear_weight) -> HeadRegions:
     parts[sac] = PART_NAMES.index("sockets")
     deep = _inside(body, loops[-1], _next_loop(neighbours, loops[-2], loops[-1]))
     dense = ((front & ~neck) | lips | sac | (bag & ~deep)) & kept
-    dense |= (ears | neck) & (z > -70) & (y > -135) & kept & ~deep & ~ears & ~bag
+    dense |= neck & (z > -60) & (y > -140) & kept & ~bag
     return HeadRegions(
         body[kept], uv_body[kept], parts[kept], dense[kept], tuple(loops), _VERMILION, _CONTACT, tuple(eyes), _MARGIN,
         mirror,

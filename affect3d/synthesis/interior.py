@@ -9,35 +9,45 @@ from affect3d.render.shading import harmonics
 
 __all__ = ["render_interior", "white_reference"]
 
+#: White over the upper quartile of teeth: their reflectance and shading are below one.
+WHITER = 1.35
 
-def white_reference(linear, sclera, skin) -> np.ndarray:
-    """What a white thing in the place of the face would look like in this photo.
+
+def white_reference(linear, skin, teeth) -> np.ndarray:
+    """What a white thing in the place of the teeth looks like in this photo.
+
+    Teeth that the photo shows answer it.  Otherwise it is guessed from the skin, whose brightness
+    says as much of the person as of the light: on 14 smiling photographs of one studio the teeth's
+    upper quartile was 0.54 of full scale within 16 %, while the bright skin ranged from 0.14 to 0.55,
+    so the guess follows the skin with the power 0.4 only.  The colour of those teeth lay three tenths
+    of the way from grey to the colour of the skin.
 
     Parameters
     ----------
     linear : (H, W, 3) float array
         Linear light.
-    sclera, skin : (H, W) bool
-        Pixels of the visible eyeballs, and of the skin.
+    skin, teeth : (H, W) bool
+        Pixels that show skin, and the inside of the mouth.
 
     Returns
     -------
-    (3,) float64, linear light: the bright, colourless part of the eyes, held between limits that
-    the skin sets, because eyes lie in shadow or can be closed.
+    (3,) float64, linear light.
     """
-    skin_colour = np.median(linear[skin], axis=0) if skin.any() else np.full(3, 0.35)
-    bright = np.percentile(linear[skin] @ [0.2126, 0.7152, 0.0722], 90) if skin.any() else 0.5
-    # Skin reflects less blue than red; a white surface keeps the colour of the light, of which the
-    # skin shows a reddened version.  Half-way to grey is a good guess between lamps and daylight.
-    colour = skin_colour / max(skin_colour.mean(), 1e-6)
-    guess = bright * 1.15 * (0.25 * colour + 0.75)
-    if sclera.sum() >= 30:
-        eye = linear[sclera]
-        luminance = eye @ [0.2126, 0.7152, 0.0722]
-        white = eye[luminance >= np.percentile(luminance, 75)].mean(0)
-        scale = np.clip(white.mean() * 1.25, 0.75 * bright, 1.9 * bright) / max(white.mean(), 1e-6)
-        guess = 0.5 * guess + 0.5 * white * scale
-    return np.clip(guess, 0.02, 0.95)
+    weights = [0.2126, 0.7152, 0.0722]
+    if skin.any():
+        bright = float(np.percentile(linear[skin] @ weights, 90))
+        colour = linear[skin].mean(0)
+        colour = 1 + 0.3 * (colour / max(colour.mean(), 1e-6) - 1)
+    else:
+        bright, colour = 0.4, np.ones(3)
+    level = 0.54**0.6 * (1.35 * max(bright, 1e-3)) ** 0.4
+    if teeth.sum() >= 60:
+        luminance = linear[teeth] @ weights
+        shown = float(np.percentile(luminance, 75))
+        if shown > 0.55 * level:  # otherwise the mouth is open and dark, or the teeth lie in shadow
+            seen = linear[teeth][luminance >= shown].mean(0)
+            level, colour = shown, seen / max(seen.mean(), 1e-6)
+    return np.clip(WHITER * level * colour, 0.01, 1.0)
 
 
 def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, unit) -> np.ndarray:
@@ -70,6 +80,6 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     behind = np.clip(depth - lip_depth, 0, 80)
     falloff = np.exp(-np.maximum(behind - 12, 0) / 16.0)
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    contact = 0.5 + 0.5 * np.clip(edge / (0.05 * unit), 0, 1) ** 0.7
+    contact = 0.55 + 0.45 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.7
     light = (shade * falloff * contact)[..., None]
     return (albedo * white * light).astype(np.float32)

@@ -8,7 +8,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from affect3d.affect.gallery import express as query_affect
+from affect3d.affect import express as query_affect
+from affect3d.affect import expression_for
 from affect3d.camera import Camera
 from affect3d.detect import FaceDetection, NoFaceError, detect_faces
 from affect3d.detect.schemes import to_ibug68
@@ -215,7 +216,7 @@ class Portrait:
         chosen = np.zeros_like(pick)
         chosen[::step, ::step] = pick[::step, ::step]
         self._lighting = estimate_lighting(normals[chosen], luminance[chosen])
-        self._white = white_reference(linear, self._eyes_seen, pick)
+        self._white = white_reference(linear, pick, self._inside_seen)
 
     def _screen(self, vertices):
         points = screen_points(self._camera, vertices)
@@ -236,20 +237,16 @@ class Portrait:
     def express(self, valence: float, arousal: float, statistics) -> Synthesis:
         """The person with the affect (valence, arousal), each in [-1, 1]."""
         query = query_affect(statistics, valence, arousal)
-        return self._synthesize(self._complete(query.names, query.expression), query)
+        return self._synthesize(self._with_gaze(expression_for(self.model.expression_names, query)), query)
 
     def with_expression(self, weights: dict[str, float]) -> Synthesis:
         """The person with given ARKit weights in [0, 1]; shapes not named are at rest."""
-        return self._synthesize(self.model.expression_vector(weights), None)
+        return self._synthesize(self._with_gaze(self.model.expression_vector(weights)), None)
 
-    def _complete(self, names, values):
-        index = {n: i for i, n in enumerate(self.model.expression_names)}
-        target = np.zeros(len(index))
-        for name, value in zip(names, values):
-            if name in index:
-                target[index[name]] = value
+    def _with_gaze(self, target):
         # The gaze stays where it was: the tables say nothing of it.
-        for name, i in index.items():
+        target = np.array(target, float)
+        for i, name in enumerate(self.model.expression_names):
             if name.startswith("eyeLook"):
                 target[i] = self.fit.expression[i]
         return target
