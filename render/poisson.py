@@ -165,7 +165,7 @@ class PoissonSolver:
         if not (np.isfinite(tolerance) and tolerance > 0):
             raise ValueError(f"tolerance: expected a number above 0, got {tolerance}")
         if gradients is not None:
-            if not isinstance(gradients, (tuple, list)) or len(gradients) != 2:
+            if not isinstance(gradients, (tuple, list, np.ndarray)) or len(gradients) != 2:
                 raise ValueError("gradients: expected a pair (gx, gy) of arrays")
             gradients = [_checked(g, f"gradients[{n}]", shape).astype(np.float32) for n, g in enumerate(gradients)]
         image = photo.astype(np.float32)

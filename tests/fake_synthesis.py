@@ -11,6 +11,7 @@ import types
 import numpy as np
 
 from affect3d.landmarks import Landmarks
+from affect3d.mesh import Mesh
 
 NAMES = ("jawOpen", "mouthSmileLeft")
 
@@ -54,7 +55,7 @@ class Portrait:
         query = types.SimpleNamespace(class_index=78)
         return types.SimpleNamespace(
             image=image, mask=mask, landmarks=Landmarks("ibug68", points), expression=np.array([0.25, 0.123456]),
-            query=query, notes=("a note",),
+            query=query, notes=("a note",), mesh=Mesh(np.eye(3) * (self.face + 1), [[0, 1, 2]]),
         )  # fmt: skip
 
 

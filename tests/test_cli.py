@@ -53,6 +53,7 @@ def files(folder):
 
 def report(capsys, *arguments):
     """Exit status, the one JSON object on stdout, and stderr."""
+    capsys.readouterr()
     status = main([*arguments, "--json"])
     out, err = capsys.readouterr()
     return status, json.loads(out), err
@@ -95,7 +96,8 @@ def test_json_is_one_object_with_all_a_script_needs(fake, folder, capsys):
 
 def test_all_faces_are_changed_in_one_picture(fake, folder, capsys):
     pixels = save_photo(folder / "us.png", faces=3)
-    status, data, _ = report(capsys, "synthesize", "us.png", *AFFECT, "--all", "--save-landmarks", "us.json")
+    extra = ["--all", "--save-landmarks", "us.json", "--save-mesh", "us.obj"]
+    status, data, _ = report(capsys, "synthesize", "us.png", *AFFECT, *extra)
     (result,) = data["results"]
     assert status == 0 and result["faces"] == 3 and len(result["fit"]) == 3
     made = read_image(result["outputs"]["image"]).pixels
@@ -103,6 +105,7 @@ def test_all_faces_are_changed_in_one_picture(fake, folder, capsys):
     assert (made != pixels).any(axis=2).sum() == 3 * 36 == result["changed_pixels"]
     for k in range(3):
         assert json.loads(Path(f"us_face{k}.json").read_text())["points"][0] == [k, k]
+        assert f"v {k + 1}.0000 0.0000 0.0000" in Path(f"us_face{k}.obj").read_text()
 
 
 def test_one_of_several_faces_is_named_in_a_note(fake, folder, capsys):
@@ -118,18 +121,13 @@ def test_grid_and_path_write_a_sheet_and_a_film(fake, folder, capsys):
     save_photo(folder / "me.png")
     assert main(["synthesize", "me.png", "--grid", "--size", "64"]) == 0
     assert Image.open("me_grid.jpg").size == (192, 128)
-    status, data, _ = report(capsys_clear(capsys), "synthesize", "me.png", "--path", "-0.5,0 0.8,-.5 0,1", "--frames", "9")
+    status, data, _ = report(capsys, "synthesize", "me.png", "--path", "-0.5,0 .8,-.5 0,1", "--frames", "9")
     (result,) = data["results"]
     assert status == 0 and result["outputs"] == {"film": "me_path.mp4"} and result["frames"] == 9
     assert result["waypoints"] == [[-0.5, 0], [0.8, -0.5], [0, 1]]
     with av.open("me_path.mp4") as film:
         shapes = [frame.to_ndarray(format="rgb24").shape for frame in film.decode(video=0)]
     assert shapes == [(40, 42, 3)] * 9
-
-
-def capsys_clear(capsys):
-    capsys.readouterr()
-    return capsys
 
 
 def test_several_photos_go_into_one_folder_and_failures_are_listed(fake, folder, capsys):
@@ -164,7 +162,7 @@ def test_given_landmarks_reach_the_fit(fake, folder, capsys):
     assert main(["synthesize", "me.png", *AFFECT, "--landmarks", "me.pts"]) == 0
     np.testing.assert_array_equal(fake.Portrait.calls[-1]["landmarks"].points[5], [5, 10])
     (folder / "me.json").write_text(json.dumps({"scheme": "ibug68", "unit": "mm", "points": [[0, 0, 0]] * 68}))
-    status, data, _ = report(capsys_clear(capsys), "synthesize", "me.png", *AFFECT, "--landmarks", "me.json")
+    status, data, _ = report(capsys, "synthesize", "me.png", *AFFECT, "--landmarks", "me.json")
     assert status == 1 and "in pixels of the photo, got mm" in data["error"]
 
 
@@ -174,13 +172,14 @@ def test_transparency_is_kept_where_the_format_can_hold_it(fake, folder, capsys)
     Image.fromarray(np.dstack([pixels, alpha])).save("clear.png")
     assert main(["synthesize", "clear.png", *AFFECT, "--out", "kept.png"]) == 0
     np.testing.assert_array_equal(np.asarray(Image.open("kept.png"))[..., 3], alpha)
-    _, data, _ = report(capsys_clear(capsys), "synthesize", "clear.png", *AFFECT, "--out", "lost.jpg")
+    _, data, _ = report(capsys, "synthesize", "clear.png", *AFFECT, "--out", "lost.jpg")
     assert any("transparency" in note for note in data["results"][0]["notes"])
 
 
 def test_a_dry_run_says_what_would_be_written_and_writes_nothing(fake, folder, capsys):
     save_photo(folder / "me.png")
-    status, data, _ = report(capsys, "synthesize", "me.png", *AFFECT, "--out", "new/", "--save-mask", "m.png", "--dry-run")
+    extra = ["--out", "new/", "--save-mask", "m.png", "--dry-run"]
+    status, data, _ = report(capsys, "synthesize", "me.png", *AFFECT, *extra)
     assert status == 0 and data["outputs"] == ["new/me_v+0.70_a+0.40.png", "m.png"]
     assert data["options"]["valence"] == 0.7 and data["options"]["detector"] == "mediapipe"
     assert files(folder) == ["me.png"] and not (folder / "new").exists()
@@ -212,7 +211,7 @@ MISUSE = [
     (["synthesize", "me.png"], "no affect is given"),
     (["synthesize", "me.png", "--valence", "0.5"], "--arousal is missing"),
     (["synthesize", "me.png", "--arousal", "0.5"], "--valence is missing"),
-    (["synthesize", "me.png", "--valence", "1.01", "--arousal", "0"], "--valence: expected a number in [-1, 1], got 1.01"),
+    (["synthesize", "me.png", "--valence", "1.01", "--arousal", "0"], "--valence: expected a number in [-1, 1]"),
     (["synthesize", "me.png", "--valence", "0", "--arousal", "-7"], "--arousal: expected a number in [-1, 1], got -7"),
     (["synthesize", "me.png", "--valence", "nan", "--arousal", "0"], "--valence: expected a finite number, got nan"),
     (["synthesize", "me.png", "--valence", "-inf", "--arousal", "0"], "--valence: expected a finite number, got -inf"),
@@ -239,8 +238,9 @@ MISUSE = [
     (["synthesize", "me.png", *AFFECT, "--detector", "eye"], "--detector: invalid choice: 'eye'"),
     (["synthesize", "me.png", *AFFECT, "--out", "me.gif"], "--out: expected a folder or a name ending in .png"),
     (["synthesize", "me.png", *AFFECT, "--out", "me"], "--out: expected a folder or a name ending in .png"),
-    (["synthesize", "me.png", *AFFECT, "--save-mask", "m.jpg"], "--save-mask: expected a folder or a name ending in .png"),
+    (["synthesize", "me.png", *AFFECT, "--save-mask", "m.jpg"], "--save-mask: expected a folder or a name ending"),
     (["synthesize", "me.png", *AFFECT, "--save-landmarks", "m.pts"], "--save-landmarks: expected"),
+    (["synthesize", "me.png", *AFFECT, "--save-mesh", "m.ply"], "--save-mesh: expected a folder or a name ending"),
     (["synthesize", "me.png", "b.png", *AFFECT, "--out", "c.png"], "--out: with several photos a folder is expected"),
     (["synthesize", "me.png", "x/me.png", *AFFECT], "would be written for me.png and for x/me.png"),
     (["synthesize", "me.png", *AFFECT, "--out", "me.png"], "is an input as well and is never overwritten"),
@@ -387,7 +387,9 @@ def test_debug_shows_the_traceback(fake, folder, capsys):
 # -- interruptions, in a process of their own ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("number, status, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM")])
+@pytest.mark.parametrize(
+    "number, status, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM")]
+)
 def test_a_stopped_run_leaves_nothing_half_written(folder, number, status, word):
     save_photo(folder / "me.png")
     code = (

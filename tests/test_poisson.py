@@ -1,5 +1,7 @@
 """Poisson blending against a sparse direct solve, the laws it obeys and its error sentences."""
 
+import doctest
+
 import cv2
 import numpy as np
 import pytest
@@ -181,7 +183,21 @@ def test_the_number_of_cycles_does_not_grow_with_the_picture():
             result = poisson_blend(smooth_image(rng, n, n), rng.uniform(0, 255, (n, n, 3)), shape(n))
             assert result.converged
             cycles.append(result.iterations)
-        assert max(cycles) <= 9, (shape.__name__, cycles)
+        assert max(cycles) <= 7, (shape.__name__, cycles)
+
+
+def test_free_borders_of_the_picture_cost_no_extra_cycles():
+    # On the coarse grids the correction has to run on past the picture's border; were it 0 there, this took nine.
+    rng = np.random.default_rng(8)
+    mask = np.ones((256, 256), bool)
+    mask[128, 128] = False
+    source, photo = rng.uniform(0, 255, (2, 256, 256, 3))
+    assert poisson_blend(source, photo, mask).iterations <= 7
+
+
+def test_the_docstring_example_holds():
+    assert doctest.testmod(poisson).failed == 0
+    assert doctest.testmod(poisson).attempted >= 5
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -380,6 +396,7 @@ def test_a_tolerance_beyond_float32_is_reported_with_a_remedy():
     rng = np.random.default_rng(25)
     result = poisson_blend(smooth_image(rng, 60, 60), smooth_image(rng, 60, 60), disc(60), tolerance=1e-9)
     assert not result.converged and result.residual > 1e-9
+    assert result.iterations < 20  # it notices that nothing is gained any more
     assert "larger tolerance" in result.reason.replace("\n", " ")
     assert np.isfinite(result.image).all() and result.residual < 0.001
 

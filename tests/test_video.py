@@ -115,7 +115,9 @@ def test_bad_frames_are_named_and_nothing_is_left(tmp_path, frames, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("options, name", [({"fps": 0}, "fps"), ({"fps": float("nan")}, "fps"), ({"quality": 52}, "quality")])
+@pytest.mark.parametrize(
+    "options, name", [({"fps": 0}, "fps"), ({"fps": float("nan")}, "fps"), ({"quality": 52}, "quality")]
+)
 def test_options_out_of_range_are_named(tmp_path, options, name):
     with pytest.raises(ValueError, match=name):
         write_video(tmp_path / "film.mp4", [smooth(64, 64)], **options)

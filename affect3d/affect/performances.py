@@ -199,8 +199,9 @@ def _faces(path, pattern, gain, baseline, wobble) -> np.ndarray:
     faces[..., [index["browDownLeft"], index["browDownRight"]]] *= 1 - 0.6 * raised
     jaw = faces[..., index["jawOpen"], None]
     faces[..., [index[name] for name in _CLOSED_LIPS]] /= 1 + (jaw / 0.10) ** 2
-    # No two frames of a held expression are alike: each sixth of the shapes swells and fades by about 4 %.
-    groups = np.arange(len(ARKIT_SHAPES)) // 2 % wobble.shape[-1]
+    # No two frames of a held expression are alike: each sixth of the shapes swells and fades by about
+    # 4 %, both sides together.
+    groups = np.minimum(mirrored_shapes(ARKIT_SHAPES), np.arange(len(ARKIT_SHAPES))) % wobble.shape[-1]
     faces = faces * gain * (1 + 0.04 * wobble[..., groups]) + baseline
     # The first frame is the person's neutral, whatever the path.
     faces[:, 0] = baseline

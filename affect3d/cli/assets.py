@@ -17,7 +17,7 @@ def add_parser(commands, common) -> None:
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
-        "--from", dest="files", action="append", metavar="FILE", help="take an asset from an archive that is here already"
+        "--from", dest="files", action="append", metavar="FILE", help="take an asset from an archive on this disk"
     )
     group.add_argument("--fetch", action="append", metavar="NAME", help="fetch an asset now")
     parser.set_defaults(run=_run)

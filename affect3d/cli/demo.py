@@ -16,10 +16,13 @@ valence-arousal circle."""
 
 def add_parser(commands, common) -> None:
     parser = commands.add_parser(
-        "demo", parents=[common], help="draw a sheet from a built-in photograph", description=DESCRIPTION, allow_abbrev=False
-    )
+        "demo", parents=[common], help="draw a sheet from a built-in photograph", description=DESCRIPTION,
+        allow_abbrev=False,
+    )  # fmt: skip
     parser.add_argument("--out", default="out/demo.jpg", metavar="OUT", help="file or folder (default out/demo.jpg)")
-    parser.add_argument("--size", type=numbers.whole(64, 1024), default=320, metavar="PIXELS", help="of a face (default 320)")
+    parser.add_argument(
+        "--size", type=numbers.whole(64, 1024), default=320, metavar="PIXELS", help="of a face (default 320)"
+    )
     parser.add_argument(
         "--radius", type=numbers.fraction_of_radius, default=0.8, help="of the circle, in (0, 1] (default 0.8)"
     )
@@ -38,7 +41,8 @@ def _run(arguments) -> Report:
     if arguments.out.endswith("/") or path.is_dir():
         path /= "demo.jpg"
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise UsageError(f"--out: expected a folder or a name ending in {', '.join(IMAGE_SUFFIXES)}, got {arguments.out!r}")
+        known = ", ".join(IMAGE_SUFFIXES)
+        raise UsageError(f"--out: expected a folder or a name ending in {known}, got {arguments.out!r}")
     check_output(path)
     pixels = _astronaut()
     resources = Resources(arguments.model, None, terminal)

@@ -20,7 +20,7 @@ def add_parser(commands, common) -> None:
     )
     make.add_argument("--out", required=True, metavar="STORE", help="name of the Zarr store, a folder")
     make.add_argument("--subjects", type=numbers.whole(1, 10_000), metavar="N", help="synthetic people (default 100)")
-    make.add_argument("--sequences", type=numbers.whole(1, 10_000), metavar="N", help="performances of each (default 80)")
+    make.add_argument("--sequences", type=numbers.whole(1, 10_000), metavar="N", help="performances each (default 80)")
     make.add_argument("--frames", type=numbers.whole(8, 10_000), metavar="N", help="frames of each (default 36)")
     make.add_argument("--seed", type=numbers.whole(0, 2**63 - 1), default=0, metavar="N", help="same seed, same bytes")
     make.add_argument("--force", action="store_true", help="replace a gallery that exists")

@@ -27,7 +27,7 @@ def add_parser(commands, common) -> None:
 
     export = actions.add_parser("export", parents=[common], help="write the mean head as a mesh", allow_abbrev=False)
     export.add_argument("model", nargs="?", default="default", metavar="MODEL", help=SPEC)
-    export.add_argument("--out", required=True, metavar="FILE", help=".obj for the mean head, .safetensors for the model")
+    export.add_argument("--out", required=True, metavar="FILE", help=".obj: the mean head; .safetensors: all of it")
     export.set_defaults(run=_export)
 
 
@@ -60,9 +60,9 @@ def _write(command: str, arguments, suffixes) -> Report:
 
         write_obj(path, model.mesh())
     else:
-        from affect3d.io.model_file import save_model
+        from affect3d.io.model_file import save_model_file
 
-        save_model(model, path)
+        save_model_file(model, path)
     return _report(command, model, {"model": str(path)})
 
 

@@ -11,6 +11,9 @@ from affect3d.cli.errors import UsageError
 
 __all__ = ["Job", "check_jobs", "check_output", "plan_jobs"]
 
+#: What can be saved beside a picture, how its name ends, and the suffix it must have.
+BESIDE = (("mask", "_mask.png", ".png"), ("landmarks", ".landmarks.json", ".json"), ("mesh", ".obj", ".obj"))
+
 
 @dataclass(frozen=True)
 class Job:
@@ -21,23 +24,24 @@ class Job:
     photo : Path
     picture : Path
         The image, contact sheet or film.
-    mask, landmarks : Path, optional
+    mask, landmarks, mesh : Path, optional
     """
 
     photo: Path
     picture: Path
     mask: Path | None = None
     landmarks: Path | None = None
+    mesh: Path | None = None
 
     @property
     def outputs(self) -> tuple[Path, ...]:
-        return tuple(p for p in (self.picture, self.mask, self.landmarks) if p is not None)
+        return tuple(p for p in (self.picture, self.mask, self.landmarks, self.mesh) if p is not None)
 
 
 def plan_jobs(options) -> tuple[Job, ...]:
     """Output names for every photo of `SynthesizeOptions`; creates and checks nothing on disk.
 
-    `--out` (and likewise `--save-mask`, `--save-landmarks`) is a folder if it is one, ends with a
+    `--out` (and likewise `--save-mask`, `--save-landmarks`, `--save-mesh`) is a folder if it is one, ends with a
     slash, or several photos are given; otherwise the name of the file.
 
     Raises
@@ -50,13 +54,12 @@ def plan_jobs(options) -> tuple[Job, ...]:
     for photo in map(Path, options.photos):
         picture = _place(options.out, photo.stem + options.ending, several, options.suffixes, "--out")
         # what belongs to a picture is named after it
-        mask = landmarks = None
-        if options.save_mask is not None:
-            mask = _place(options.save_mask, f"{picture.stem}_mask.png", several, (".png",), "--save-mask")
-        if options.save_landmarks is not None:
-            name = f"{picture.stem}.landmarks.json"
-            landmarks = _place(options.save_landmarks, name, several, (".json",), "--save-landmarks")
-        jobs.append(Job(photo, picture, mask, landmarks))
+        beside = {}
+        for kind, ending, suffix in BESIDE:
+            given = getattr(options, f"save_{kind}")
+            if given is not None:
+                beside[kind] = _place(given, picture.stem + ending, several, (suffix,), f"--save-{kind}")
+        jobs.append(Job(photo, picture, **beside))
     _refuse_clashes(jobs, options)
     return tuple(jobs)
 

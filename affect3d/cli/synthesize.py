@@ -45,7 +45,7 @@ class SynthesizeOptions:
     landmarks : str, optional
         File to use instead of a detector.
     detector : {"mediapipe", "dlib"}
-    save_mask, save_landmarks : str, optional
+    save_mask, save_landmarks, save_mesh : str, optional
     frames : int
         Of a film.
     fps : float
@@ -68,6 +68,7 @@ class SynthesizeOptions:
     detector: str = "mediapipe"
     save_mask: str | None = None
     save_landmarks: str | None = None
+    save_mesh: str | None = None
     frames: int = 60
     fps: float = 30.0
     size: int | None = None
@@ -99,12 +100,13 @@ def add_parser(commands, common) -> None:
     group.add_argument("--valence", type=numbers.affect, metavar="V", help="in [-1, 1]")
     group.add_argument("--arousal", type=numbers.affect, metavar="A", help="in [-1, 1]")
     group.add_argument("--grid", action="store_true", help="a contact sheet of the 100 valence-arousal classes")
-    group.add_argument("--path", type=numbers.waypoints, metavar='"V,A V,A ..."', help="a film along these points (mp4)")
+    group.add_argument("--path", type=numbers.waypoints, metavar='"V,A V,A ..."', help="a film along these points")
 
     group = parser.add_argument_group("output")
     group.add_argument("--out", metavar="OUT", help="file or folder; default NAME_v+0.70_a+0.40.png in this folder")
     group.add_argument("--save-mask", metavar="PNG", help="white where pixels may differ from the photo")
     group.add_argument("--save-landmarks", metavar="JSON", help="where the 68 points should be in the result")
+    group.add_argument("--save-mesh", metavar="OBJ", help="the fitted head with the new expression, in millimetres")
     group.add_argument("--frames", type=numbers.whole(2, 100_000), metavar="N", help="of a film (default 60)")
     group.add_argument("--fps", type=numbers.rate, metavar="RATE", help="frames a second of a film (default 30)")
     group.add_argument(
@@ -114,14 +116,14 @@ def add_parser(commands, common) -> None:
     group.add_argument("--dry-run", action="store_true", help="check everything, say what would be written, and stop")
 
     group = parser.add_argument_group("which face, and how it is found")
-    group.add_argument("--face", type=numbers.whole(0, 999), metavar="N", help="by size; 0, the default, is the largest")
+    group.add_argument("--face", type=numbers.whole(0, 999), metavar="N", help="by size; 0, the largest, if left out")
     group.add_argument("--all", action="store_true", dest="all_faces", help="every face in the photo")
     group.add_argument("--landmarks", metavar="FILE", help=".pts, .ljson or .json to use instead of a detector")
     group.add_argument("--detector", choices=DETECTORS, default="mediapipe", help="dlib needs the extra affect3d[dlib]")
 
     group = parser.add_argument_group("model")
     group.add_argument("--model", metavar="M", help="a model file, or ict:FOLDER; default: the built-in head")
-    group.add_argument("--gallery", metavar="G", help="a gallery to take the expressions from; default: the built-in one")
+    group.add_argument("--gallery", metavar="G", help="a gallery of expressions; default: the built-in one")
     parser.set_defaults(run=_run)
 
 
@@ -144,9 +146,9 @@ def read_options(arguments) -> SynthesizeOptions:
     if mode != "image" and any(point):
         raise UsageError(f"--{mode} and --valence or --arousal exclude each other")
     if mode != "image":
-        for name, value in (("--save-mask", a.save_mask), ("--save-landmarks", a.save_landmarks)):
-            if value is not None:
-                raise UsageError(f"{name} belongs to a single picture and cannot go with --{mode}")
+        for name in ("mask", "landmarks", "mesh"):
+            if getattr(a, f"save_{name}") is not None:
+                raise UsageError(f"--save-{name} belongs to a single picture and cannot go with --{mode}")
         if a.all_faces:
             raise UsageError(f"--all cannot go with --{mode}: choose one face with --face")
     if mode != "path":
@@ -166,8 +168,8 @@ def read_options(arguments) -> SynthesizeOptions:
     return SynthesizeOptions(
         photos=tuple(a.photos), mode=mode, valence=a.valence, arousal=a.arousal, waypoints=a.path or (), out=a.out,
         model=a.model, gallery=a.gallery, face=None if a.all_faces else a.face or 0, landmarks=a.landmarks,
-        detector=a.detector, save_mask=a.save_mask, save_landmarks=a.save_landmarks, frames=a.frames or 60,
-        fps=a.fps or 30.0, size=a.size, dry_run=a.dry_run,
+        detector=a.detector, save_mask=a.save_mask, save_landmarks=a.save_landmarks, save_mesh=a.save_mesh,
+        frames=a.frames or 60, fps=a.fps or 30.0, size=a.size, dry_run=a.dry_run,
     )  # fmt: skip
 
 

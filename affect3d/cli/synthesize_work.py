@@ -107,6 +107,7 @@ def _portraits(pixels, model, landmarks, options) -> list:
 def _image(job, options, photo, portraits, statistics, clock) -> dict:
     from affect3d.io.image import write_image
     from affect3d.io.landmark_files import write_landmarks
+    from affect3d.io.obj import write_obj
 
     with clock("synthesize"):
         results = [p.express(options.valence, options.arousal, statistics) for p in portraits]
@@ -123,11 +124,14 @@ def _image(job, options, photo, portraits, statistics, clock) -> dict:
         if job.mask is not None:
             write_image(job.mask, mask.astype(np.uint8) * 255)
             outputs["mask"] = str(job.mask)
-        if job.landmarks is not None:
-            for k, result in enumerate(results):
-                path = job.landmarks if len(results) == 1 else _numbered(job.landmarks, k)
-                write_landmarks(path, result.landmarks)
-                outputs["landmarks" if len(results) == 1 else f"landmarks_face{k}"] = str(path)
+        for k, result in enumerate(results):
+            face = f"_face{k}" if len(results) > 1 else ""
+            if job.landmarks is not None:
+                outputs["landmarks" + face] = str(_numbered(job.landmarks, face))
+                write_landmarks(outputs["landmarks" + face], result.landmarks)
+            if job.mesh is not None:
+                outputs["mesh" + face] = str(_numbered(job.mesh, face))
+                write_obj(outputs["mesh" + face], result.mesh)
     query, names = results[0].query, portraits[0].model.expression_names
     return {
         "outputs": outputs,
@@ -191,7 +195,7 @@ def _photo_notes(photo, portrait, options, job) -> list[str]:
     notes = []
     if portrait.face_count > 1 and options.face is not None and options.landmarks is None:
         which = "the largest" if options.face == 0 else f"number {options.face}"
-        notes.append(f"the photo shows {portrait.face_count} faces, and {which} was taken (--face N or --all for others)")
+        notes.append(f"the photo shows {portrait.face_count} faces, and {which} was taken (see --face and --all)")
     if photo.frames > 1:
         notes.append(f"the file holds {photo.frames} pictures, and the first was taken")
     if photo.alpha is not None and job.picture.suffix.lower() not in WITH_ALPHA:
@@ -199,10 +203,10 @@ def _photo_notes(photo, portrait, options, job) -> list[str]:
     return notes
 
 
-def _numbered(path: Path, face: int) -> Path:
+def _numbered(path: Path, face: str) -> Path:
     """NAME_face0.json, and NAME_face0.landmarks.json from NAME.landmarks.json."""
     ending = ".landmarks.json" if path.name.endswith(".landmarks.json") else path.suffix
-    return path.with_name(f"{path.name.removesuffix(ending)}_face{face}{ending}")
+    return path.with_name(f"{path.name.removesuffix(ending)}{face}{ending}")
 
 
 class _Clock:

@@ -17,7 +17,7 @@ def skin_colours(regions, topology, mean) -> np.ndarray:
     colours = topology.part_colours.astype(float)
     skin = topology.skin
     colours[:skin] = _SKIN
-    names = ("lips", "mouth", "sockets")
+    names = ("lips", "mouth", "socket")
     from affect3d.model.head_regions import PART_NAMES
 
     for name, colour in zip(names, (_LIP, _CAVITY, _RIM)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from affect3d.model.anny_targets import read_target, target_names
-from affect3d.model.head_repairs import rigid_displacement
+from affect3d.model.head_repairs import LID_FALL_OFF, rigid_displacement, seal, sealing_shift
 
 __all__ = ["ARKIT_NAMES", "head_expressions"]
 
@@ -23,9 +23,16 @@ ARKIT_NAMES = (
 )  # fmt: skip
 # Shapes that carry the lower jaw; all others leave the teeth where they are.
 _JAW = ("jawForward", "jawLeft", "jawOpen", "jawRight")
+# Shapes that keep the lips together in ARKit; MakeHuman's part them by a fraction of a millimetre to two.
+_LIPS_TOGETHER = (
+    "cheekPuff", "cheekSquint", "jawLeft", "jawRight", "mouthDimple", "mouthFrown", "mouthLeft", "mouthPress",
+    "mouthPucker", "mouthRight", "mouthRoll", "mouthSmile", "noseSneer",
+)  # fmt: skip
+# By how much closed lids overlap, mm, so that no eye shows between them.
+_LID_OVERLAP = 1.0
 
 
-def head_expressions(folder, base, regions, topology, body, mean, mirror, scale: float):
+def head_expressions(folder, base, regions, topology, body, mean, mirror, scale: float, lip_spread, lip_gap):
     """Names and displacements (52, N, 3) in mm.
 
     Parameters
@@ -36,6 +43,10 @@ def head_expressions(folder, base, regions, topology, body, mean, mirror, scale:
         The base vertex on the other side.
     scale : float
         Millimetres per unit of the targets.
+    lip_spread : (V, n) sparse
+        How base vertices follow the lips' edges, from `seal`.
+    lip_gap : (n, V) sparse
+        From heights of base vertices to the half gaps between the lips of the head.
     """
     have = {n.partition("/")[2] for n in target_names(folder, "faceunits")}
     missing = [n for n in ARKIT_NAMES if n not in have]
@@ -47,6 +58,10 @@ def head_expressions(folder, base, regions, topology, body, mean, mirror, scale:
     for name in ARKIT_NAMES:
         # The two sides were drawn by hand and differ a little; the mean of each and the other's mirror image is kept.
         coarse[name] = (raw[name] + raw[_other(name)][mirror] * [-1, 1, 1]) / 2
+        if name.startswith(_LIPS_TOGETHER):
+            coarse[name][:, 1] += sealing_shift(lip_spread, coarse[name][:, 1], lambda y: lip_gap @ y)
+    for side, name in enumerate(("eyeBlinkLeft", "eyeBlinkRight")):
+        coarse[name] = _closing_blink(coarse[name], regions, topology, body, side)
     lower = np.unique(base.quads["helper-lower-teeth"])
     out = np.empty((len(ARKIT_NAMES), len(mean), 3), np.float32)
     for k, name in enumerate(ARKIT_NAMES):
@@ -64,3 +79,27 @@ def _other(name: str) -> str:
     if name.endswith("Left"):
         return name[:-4] + "Right"
     return name[:-5] + "Left" if name.endswith("Right") else name
+
+
+def _closing_blink(blink, regions, topology, body, side: int) -> np.ndarray:
+    """The blink (V, 3) whose lids just meet at full strength.
+
+    MakeHuman's is drawn on its base mesh, whose eyes are wider open than those of the mean head; there it draws the
+    upper lid far over the lower one, and the eye would be shut at half strength.
+    """
+    loops = [ring[side] for ring in regions.eye_loops]
+    margin = loops[regions.margin]
+    gap, spread = seal(loops, regions.margin, body, LID_FALL_OFF)
+    select = topology.operator[topology.head_of_base[margin]]
+    inner = gap[:, margin]
+
+    def refined_gap(heights):
+        return inner @ (select @ heights)
+
+    open_gap, shut_gap = refined_gap(body[:, 1]), refined_gap(body[:, 1] + blink[:, 1])
+    wide = open_gap > 0.6 * open_gap.max()
+    strength = float(np.median(open_gap[wide] / (open_gap - shut_gap)[wide]))
+    blink = blink * strength
+    overlap = np.where(np.abs(inner).sum(1) > 0, _LID_OVERLAP / 2, 0.0)  # the corners have no gap
+    blink[:, 1] += sealing_shift(spread, body[:, 1] + blink[:, 1], lambda heights: refined_gap(heights) + overlap)
+    return blink

@@ -17,7 +17,7 @@ __all__ = ["HeadRegions", "PART_NAMES", "edge_loop", "head_regions"]
 #: Names of the part labels, in the order of their numbers.
 PART_NAMES = (
     "face", "head", "neck", "lips", "mouth", "teeth_upper", "teeth_lower", "gums", "tongue", "eye_left", "eye_right",
-    "sockets",
+    "socket",
 )  # fmt: skip
 
 # Loops around the mouth from the skin inwards, each as (middle of the upper lip, middle of the lower lip).
@@ -131,7 +131,7 @@ def head_regions(base, ear_weight) -> HeadRegions:
     parts[neck & ~inside] = PART_NAMES.index("neck")
     parts[bag] = PART_NAMES.index("mouth")
     parts[lips] = PART_NAMES.index("lips")
-    parts[sac] = PART_NAMES.index("sockets")
+    parts[sac] = PART_NAMES.index("socket")
     deep = _inside(body, loops[-1], _next_loop(neighbours, loops[-2], loops[-1]))
     dense = ((front & ~neck) | lips | sac | (bag & ~deep)) & kept
     dense |= neck & (z > -60) & (y > -140) & kept & ~bag

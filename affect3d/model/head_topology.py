@@ -22,8 +22,8 @@ __all__ = ["HeadTopology", "head_topology"]
 _EYE_SCALE = 0.975
 # The upper front teeth against the line where the lips meet, mm: their edge shows a little below it, their face
 # lies behind the lips' inner surface; the lower ones bite behind and over that edge.
-_UPPER_TEETH = (0.0, -0.3, -5.0)
-_LOWER_TEETH = (0.0, 1.1, -7.6)
+_UPPER_TEETH = (0.0, -1.7, -5.0)
+_LOWER_TEETH = (0.0, -0.6, -7.6)
 _TEETH_WIDTH = 52.0
 
 

@@ -30,10 +30,10 @@ _LEFT_OUT = ("head/head-trans", "head/head-angle", "neck/neck-trans", "mouth/mou
              "nose/nose-trans-in", "nose/nose-trans-out")  # fmt: skip
 # Standard deviation of a trait, where the common one would look odd; the longest prefix counts.
 _SPREAD = {
-    "": 0.30, "eyes/eye-scale": 0.18, "eyes/eye-push": 0.15, "eyes/eye-trans": 0.22, "eyes/eye-height": 0.28,
-    "eyes/eye-epicanthus": 0.35, "mouth/mouth-trans": 0.25, "mouth/mouth-angles": 0.25, "mouth/mouth-scale-horiz": 0.35,
-    "nose/nose-trans": 0.22, "nose/nose-scale": 0.35, "head/head-scale": 0.35, "head/head-fat": 0.4,
-    "chin/chin-jaw-drop": 0.25, "ears/ear-shape": 0.2, "neck": 0.25, "head/head-age": 0.25, "cheek/cheek-trans": 0.25,
+    "": 0.18, "eyes/eye-scale": 0.12, "eyes/eye-push": 0.1, "eyes/eye-trans": 0.16, "eyes/eye-height": 0.2,
+    "eyes/eye-epicanthus": 0.25, "mouth/mouth-trans": 0.16, "mouth/mouth-angles": 0.15, "nose/nose-trans": 0.15,
+    "nose/nose-scale": 0.22, "head/head-scale": 0.18, "head/head-fat": 0.22, "chin/chin-jaw-drop": 0.15,
+    "neck": 0.15, "head/head-age": 0.15, "mouth/mouth-scale-horiz": 0.22,
 }  # fmt: skip
 _LIMIT = 2.6  # deviations
 _ASYMMETRY = 0.15  # part of a trait's deviation by which left and right differ
@@ -93,8 +93,8 @@ def _macro_weights(count: int, rng) -> dict[str, np.ndarray]:
     male = np.clip(np.where(rng.random(count) < 0.5, 0.1, 0.9) + 0.12 * rng.standard_normal(count), 0, 1)
     old = np.clip(rng.uniform(-0.15, 0.95, count), 0, 1)
     origin = rng.dirichlet([0.5, 0.5, 0.5], count)
-    muscle = _levels(np.clip(0.5 + 0.18 * rng.standard_normal(count), 0, 1))
-    weight = _levels(np.clip(0.53 + 0.18 * rng.standard_normal(count), 0, 1))
+    muscle = _levels(np.clip(0.5 + 0.13 * rng.standard_normal(count), 0, 1))
+    weight = _levels(np.clip(0.53 + 0.14 * rng.standard_normal(count), 0, 1))
     gender = {"female": 1 - male, "male": male}
     age = {"young": 1 - old, "old": old}
     columns = {}
