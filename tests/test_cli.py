@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -343,7 +344,7 @@ def test_no_face_is_a_sentence(fake, folder, capsys):
     [
         ("a/b/new.png", "the folder"),
         ("file/new.png", "is not a folder"),
-        ("/proc/new.png", "cannot"),
+        ("/proc/new.png", "write in /proc"),
         ("/dev/null/new.png", "is not a folder"),
         ("file/", "is not a folder"),
     ],
@@ -382,6 +383,19 @@ def test_debug_shows_the_traceback(fake, folder, capsys):
     assert main(["synthesize", "me.png", *AFFECT, "--debug"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and err.splitlines()[-1] == "affect3d: internal error: KeyError: 'mouth'"
+
+
+def test_warnings_of_libraries_are_shown_to_programmers_only(fake, folder, capsys, recwarn):
+    save_photo(folder / "me.png")
+    honest = fake.Portrait.express
+
+    def warn(self, *arguments):
+        warnings.warn("of no use to users")
+        return honest(self, *arguments)
+
+    fake.Portrait.express = warn
+    assert main(["synthesize", "me.png", *AFFECT]) == 0 and not len(recwarn)
+    assert main(["synthesize", "me.png", *AFFECT, "--debug"]) == 0 and len(recwarn) == 1
 
 
 # -- interruptions, in a process of their own ----------------------------------------------------------

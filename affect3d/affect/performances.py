@@ -194,7 +194,7 @@ def _faces(path, pattern, gain, baseline, wobble) -> np.ndarray:
     strength = np.minimum(np.hypot(path[..., 0], path[..., 1]) / _FULL_RADIUS, 1.25)[..., None]
     faces = 1 - (1 - core) * (1 - np.clip(strength * pattern[:, None, :], 0, 1))
     index = {name: i for i, name in enumerate(ARKIT_SHAPES)}
-    # Units 1 and 4 act on the same skin: a brow that is drawn together and raised sinks less than one only drawn together.
+    # Units 1 and 4 act on the same skin: a brow that is raised as well as drawn together sinks less.
     raised = faces[..., index["browInnerUp"], None]
     faces[..., [index["browDownLeft"], index["browDownRight"]]] *= 1 - 0.6 * raised
     jaw = faces[..., index["jawOpen"], None]

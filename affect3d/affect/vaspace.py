@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["VASpace", "checked_affect"]
 
 # A value this close below an edge (in squares) counts as on the edge.  It is wider than the rounding of float32
-# labels and far narrower than any annotation, so 0.2 * k lands in the square that owns the edge however it was computed.
+# labels and far narrower than any annotation, so 0.2 * k lands in the square that owns the edge, however computed.
 _EDGE = 1e-6
 
 

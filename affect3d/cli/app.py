@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 
 import affect3d
@@ -63,7 +64,9 @@ def main(argv=None) -> int:
     argv = _attach_values([str(a) for a in (sys.argv[1:] if argv is None else argv)])
     as_json, debug = "--json" in argv, "--debug" in argv
     try:
-        with _signals_raise():
+        with _signals_raise(), warnings.catch_warnings():
+            if not debug and not sys.warnoptions:
+                warnings.simplefilter("ignore")  # they speak to programmers, numba's for one on small machines
             return _run(argv, as_json)
     except SystemExit as end:  # --help and --version
         return int(end.code or 0)

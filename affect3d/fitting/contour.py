@@ -23,7 +23,7 @@ def outline_normals(points, centre) -> np.ndarray:
     return normal
 
 
-def slide(candidates, points, normals, width: float) -> np.ndarray:
+def slide(candidates, points, normals, width: float, reach: float) -> np.ndarray:
     """Index of the candidate that makes the outline at each point, -1 where none lies beside it.
 
     Parameters
@@ -34,11 +34,13 @@ def slide(candidates, points, normals, width: float) -> np.ndarray:
         Landmarks of the outline and their outward normals.
     width : float
         How far to the side of a landmark a candidate may lie, px.
+    reach : float
+        How far inside or outside of it, px; beyond that it is another part of the face.
     """
     offset = candidates[None] - points[:, None]  # (O, M, 2)
     out = np.einsum("omd,od->om", offset, normals)
     side = np.abs(offset[..., 0] * normals[:, None, 1] - offset[..., 1] * normals[:, None, 0])
     # within the strip prefer the middle a little, so that a far corner does not win by a hair
-    score = np.where(side < width, out - 0.5 * side, -np.inf)
+    score = np.where((side < width) & (np.abs(out) < reach), out - 0.5 * side, -np.inf)
     best = score.argmax(1)
     return np.where(np.isfinite(score.max(1)), best, -1)

@@ -22,7 +22,7 @@ from affect3d.progress import Progress, silent
 __all__ = ["BUILDER_VERSION", "build_default_head"]
 
 #: Raised by every change to what the builder gives, so that caches of older versions are not used.
-BUILDER_VERSION = 4
+BUILDER_VERSION = 6
 
 #: Distance between the eyes of the mean head, mm: adults of both sexes (Gordon et al., ANSUR 1989, 62.4 and 64.7).
 PUPILS_APART = 63.0
@@ -119,10 +119,11 @@ _TONGUE_SHIFT = np.array([0.0, -2.0, -7.0])
 
 
 def _ear_weight(folder, count: int) -> np.ndarray:
+    """How much each base vertex takes part in a shift of the ears, in [0, 1]."""
     weight = np.zeros(count)
     for side in "lr":
-        moved = np.linalg.norm(read_target(folder, f"ears/{side}-ear-scale-incr", count).dense(count), axis=1)
-        weight = np.maximum(weight, 2 * moved / moved.max())
+        moved = np.linalg.norm(read_target(folder, f"ears/{side}-ear-trans-up", count).dense(count), axis=1)
+        weight = np.maximum(weight, moved / moved.max())
     return weight
 
 

@@ -31,6 +31,7 @@ _VERMILION, _CONTACT = 2, 8
 # Below the left eye, from the cheek inwards: skin, the outer and the inner edge of the lid margin, the sac behind it.
 _EYE_LOOPS = (6862, 11504, 6826, 6827, 11479, 6828, 13370, 7761, 7787, 7813)
 _MARGIN, _SAC = 6, 7
+_EAR = 0.94  # weight from which a quad belongs to the ear
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ def head_regions(base, ear_weight) -> HeadRegions:
     ----------
     base : BaseMesh
     ear_weight : (V,) float array
-        Greater than a half on the ears.
+        In [0, 1], near one on the ears.
 
     Raises
     ------
@@ -117,13 +118,13 @@ def head_regions(base, ear_weight) -> HeadRegions:
 
     centre = position[body].mean(1)
     x, y, z = np.abs(centre[:, 0]), centre[:, 1], centre[:, 2]
-    ears = ear_weight[body].mean(1) > 0.5
+    ears = ear_weight[body].mean(1) > _EAR
     # Down to the collar bones, and as far to the sides as a picture of a head shows.
     kept = (y > -162 + 0.7 * np.maximum(x - 40, 0)) & (x < 92) & ~behind
     # Below the jaw the neck begins; the line climbs towards the nape.
     neck = y < np.where(z > -15, -112 - 0.30 * (z - 10), np.maximum(-104.5 + 0.40 * (-15 - z), -105))
     # The front of the head up to the hairline and back to the ears.
-    front = (z > -78) & (z > -64 + 0.95 * (y - 18)) & ~ears
+    front = (z > -78) & (z > -66 + 1.15 * (y - 16)) & ~ears
     front &= z > -78 + 0.55 * np.maximum(-55 - y, 0)
     inside = bag | lips | sac
     parts = np.full(len(body), PART_NAMES.index("head"), np.uint8)

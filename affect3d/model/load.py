@@ -70,10 +70,8 @@ def _default_head(progress: Progress) -> MorphableModel:
     cache = default_head_cache()
     try:
         return load_model_file(cache)
-    except FileNotFoundError:
-        pass
-    except ValueError:
-        pass  # damaged; built anew below
+    except (FileNotFoundError, ValueError):
+        pass  # not there yet, or damaged: built anew
     from affect3d.assets import asset_path
     from affect3d.model.default_head import build_default_head
 
@@ -81,6 +79,9 @@ def _default_head(progress: Progress) -> MorphableModel:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         save_model_file(model, cache)
+        for older in cache.parent.glob("default-head-*.safetensors"):
+            if older != cache:
+                older.unlink(missing_ok=True)
     except OSError:
         pass  # a cache that cannot be written costs time, not the result
     return model

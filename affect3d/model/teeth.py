@@ -22,7 +22,7 @@ _LOWER = (
     (5.3, 8.8, 5.7, 1.8), (5.8, 9.2, 6.1, 1.9), (6.9, 10.3, 7.6, 2.6), (7.0, 8.4, 7.5, 6.0),
     (7.1, 8.0, 8.0, 7.0), (11.2, 7.4, 10.4, 9.0), (10.6, 7.0, 10.2, 9.0),
 )
-IVORY = np.array([238.0, 230.0, 214.0])
+IVORY = np.array([246.0, 241.0, 230.0])
 GUM = np.array([196.0, 112.0, 112.0])
 _AROUND, _LEVELS = 16, 8
 _GUM_ALONG, _GUM_LEVELS = 6, 6
@@ -135,12 +135,12 @@ def _tooth(arch, middle, width, height, neck, edge, kind, up):
         if kind == 1 and up > 0:  # upper lateral incisors are a little shorter
             y = y + 0.5 * (1 - level)
         vertices.append(np.column_stack([point[:, 0], up * (np.zeros(_AROUND) + y), point[:, 1]]))
-        shade = 1.0 - 0.05 * level - (0.02 if kind == 2 else 0) - 0.015 * kind
+        shade = 1.0 - 0.05 * level - (0.02 if kind == 2 else 0) - 0.01 * kind
         tint = IVORY * shade - np.array([0, 2, 9]) * level - np.array([0, 1, 3]) * (kind == 2)
         if level == 0 and kind < 2:
             tint = tint - [12, 8, 2]  # the translucent edge
         # grooves between neighbours are darker
-        groove = 1 - 0.16 * np.abs(across)[:, None] ** 8
+        groove = 1 - 0.07 * np.abs(across)[:, None] ** 8
         colours.append(tint * groove)
     cap = vertices[0].mean(0, keepdims=True)
     vertices = np.concatenate(vertices + [cap])

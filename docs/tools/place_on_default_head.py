@@ -233,6 +233,8 @@ def main(argv=None):
         with np.load(options.start, allow_pickle=False) as table:
             marks = MeshLandmarks("mediapipe478", table["faces"], table["weights"])
         measured = marks.locate(model.mean, model.faces)
+        # along the lips and lids the drawings are the better measure: photographs rarely show both edges apart
+        measured[[*INNER_UPPER, *INNER_LOWER, *RIGHT_UPPER, *RIGHT_LOWER, *LEFT_UPPER, *LEFT_LOWER]] = np.nan
         places = np.where(np.isfinite(measured), measured, places)
     places = symmetric(places, pairs)
     landmarks = place(model, places, Loops(model))
