@@ -166,7 +166,8 @@ def test_no_admissible_direction_lowers_the_robust_cost_at_the_answer(model, sch
 
 @pytest.mark.parametrize("scheme", ["ibug68", "mediapipe478"])
 @pytest.mark.parametrize(
-    "yaw, roll, pitch", [(0, 0, 0), (15, -20, 5), (-30, 45, -10), (45, 0, 0), (-45, 90, 10), (0, 180, 0), (25, -135, 15)]
+    "yaw, roll, pitch",
+    [(0, 0, 0), (15, -20, 5), (-30, 45, -10), (45, 0, 0), (-45, 90, 10), (0, 180, 0), (25, -135, 15)],
 )
 def test_exact_landmarks_give_back_pose_identity_and_expression(still, scheme, yaw, roll, pitch):
     truth = Truth(still, scheme, yaw, roll, pitch)
@@ -468,6 +469,14 @@ def test_sliding_finds_the_boundary_of_a_disc_and_nothing_where_nothing_is():
     np.testing.assert_array_equal(slide(rim, points + 100, points / 3.4, 0.2, 2.0), -1)
 
 
+def test_a_point_of_the_outline_does_not_slide_to_the_other_cheek():
+    rim = _circle(360, 3.0)[90:271]  # the left half only; the strip of a point at the right crosses to it
+    right = np.array([[3.0, 0.0]])
+    assert slide(rim, right, np.array([[1.0, 0.0]]), 0.2, 1.0)[0] == -1
+    left = np.array([[-3.2, 0.0]])
+    assert slide(rim, left, np.array([[-1.0, 0.0]]), 0.2, 1.0)[0] == 90
+
+
 @pytest.mark.parametrize("yaw", [30, -40])
 def test_points_of_the_outline_that_hug_the_silhouette_do_not_turn_the_head(model, monkeypatch, yaw):
     """Detectors put the far jaw on the visible outline; taking it for fixed skin would turn the head."""
@@ -589,87 +598,6 @@ def test_a_model_without_the_scheme_is_refused_by_name(model):
     only = replace(model, landmarks={"ibug68": model.landmarks["ibug68"]})
     with pytest.raises(ValueError, match="scheme: the model has no mediapipe478 landmarks .*ibug68"):
         fit_face(Truth(model, "mediapipe478").landmarks(), only, SIZE)
-
-
-# -- faults that were found by these tests -----------------------------------------------------------------------------
-
-
-def test_a_whole_number_as_option_means_the_same_as_a_fraction(model):
-    truth = Truth(model, "mediapipe478")
-    gaze = replace(model, expression_names=("eyeLookUpLeft",) + model.expression_names[1:])
-    a, b = (fit_face(truth.landmarks(), gaze, SIZE, replace(PLAIN, expression_sigma=s)) for s in (1, 1.0))
-    np.testing.assert_array_equal(a.expression, b.expression)
-    assert np.isfinite(a.identity).all()
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_one_iteration_is_a_valid_limit(model, count):
-    fit = fit_face(Truth(model).landmarks(), model, SIZE, replace(PLAIN, max_iterations=count))
-    assert fit.iterations == count and not fit.converged
-
-
-def test_a_model_without_a_part_called_face_can_be_fitted(model):
-    truth = Truth(model, yaw=30)
-    fit = fit_face(truth.landmarks(), replace(model, part_names=("skin",)), SIZE, PLAIN)
-    assert truth.angle(fit) < 3
-
-
-def test_a_point_of_the_outline_does_not_slide_to_the_other_cheek():
-    rim = _circle(360, 3.0)[90:271]  # the left half only; the strip of a point at the right crosses to it
-    right = np.array([[3.0, 0.0]])
-    assert slide(rim, right, np.array([[1.0, 0.0]]), 0.2, 1.0)[0] == -1
-    left = np.array([[-3.2, 0.0]])
-    assert slide(rim, left, np.array([[-1.0, 0.0]]), 0.2, 1.0)[0] == 90
-
-
-def test_no_candidates_are_no_error():
-    np.testing.assert_array_equal(slide(np.zeros((0, 2)), np.zeros((3, 2)), np.ones((3, 2)), 1.0, 1.0), -1)
-
-
-def test_a_missing_point_of_the_model_does_not_let_the_head_go_behind_the_camera(model):
-    """Steps that put any known point behind the camera are refused, also when other points are unknown."""
-    marks = model.landmarks["ibug68"]
-    faces = marks.faces.copy()
-    faces[5] = -1
-    lacking = replace(model, landmarks={"ibug68": replace(marks, faces=faces)})
-    rng = np.random.default_rng(11)
-    for _ in range(20):
-        points = Landmarks("ibug68", rng.random((68, 2)) * 3000 - 1000)
-        fit = fit_face(points, lacking, SIZE, PLAIN)
-        known = np.flatnonzero(faces >= 0)
-        located = lacking.landmarks["ibug68"].locate(fit.vertices(lacking), lacking.faces)[known]
-        assert fit.camera.to_camera(located)[:, 2].min() > 0
-
-
-def test_results_cannot_be_changed_by_accident(model):
-    fit = fit_face(Truth(model).landmarks(), model, SIZE)
-    for array in (fit.identity, fit.expression, fit.targets, fit.predicted):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
-
-
-@pytest.mark.parametrize(
-    "name, value",
-    [("sigma", 0.0), ("outline_sigma", -1.0), ("expression_sigma", np.nan), ("focal", -5.0), ("focal", np.inf),
-     ("tolerance", 0.0), ("identity_modes", -1), ("max_iterations", 0)],
-)  # fmt: skip
-def test_options_outside_their_range_are_named(name, value):
-    with pytest.raises(ValueError, match=f"{name}: expected .* got "):
-        FitOptions(**{name: value})
-
-
-def test_infinite_points_millimetres_sizes_and_scores_that_make_no_sense_are_named(model):
-    truth = Truth(model)
-    points = truth.points.copy()
-    points[3, 0] = np.inf
-    with pytest.raises(ValueError, match="landmarks: expected finite numbers"):
-        fit_face(Landmarks("ibug68", points), model, SIZE)
-    with pytest.raises(ValueError, match="landmarks: expected pixels, got mm"):
-        fit_face(Landmarks("ibug68", truth.points, "mm"), model, SIZE)
-    with pytest.raises(ValueError, match="image_size: expected .width, height."):
-        fit_face(truth.landmarks(), model, (0, 700))
-    with pytest.raises(ValueError, match="expression_scores: expected finite numbers"):
-        fit_face(_detection(truth, {"jawOpen": np.nan}), model, SIZE)
 
 
 # -- a model of measured heads -----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from affect3d.progress import Progress, silent
 __all__ = ["BUILDER_VERSION", "build_default_head"]
 
 #: Raised by every change to what the builder gives, so that caches of older versions are not used.
-BUILDER_VERSION = 6
+BUILDER_VERSION = 7
 
 #: Distance between the eyes of the mean head, mm: adults of both sexes (Gordon et al., ANSUR 1989, 62.4 and 64.7).
 PUPILS_APART = 63.0

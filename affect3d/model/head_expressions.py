@@ -28,6 +28,13 @@ _LIPS_TOGETHER = (
     "cheekPuff", "cheekSquint", "jawLeft", "jawRight", "mouthDimple", "mouthFrown", "mouthLeft", "mouthPress",
     "mouthPucker", "mouthRight", "mouthRoll", "mouthSmile", "noseSneer",
 )  # fmt: skip
+# Factors that bring the reach of a shape, at the lip corners, lips or brows, to that of ICT-FaceKit's shape of the same
+# name, which was measured on people; MakeHuman's were drawn by eye.
+_STRENGTH = {
+    "browDown": 0.7, "browInnerUp": 1.3, "browOuterUp": 1.8, "mouthDimple": 0.6, "mouthFrown": 0.9, "mouthLeft": 1.5,
+    "mouthLowerDown": 1.7, "mouthPress": 0.45, "mouthRight": 1.5, "mouthSmile": 0.8, "mouthUpperUp": 1.7,
+    "noseSneer": 1.3,
+}  # fmt: skip
 # By how much closed lids overlap, mm, so that no eye shows between them.
 _LID_OVERLAP = 1.0
 
@@ -53,7 +60,10 @@ def head_expressions(folder, base, regions, topology, body, mean, mirror, scale:
     if missing:
         raise ValueError(f"folder: no face unit target for {', '.join(missing)}")
     count = len(base.vertices)
-    raw = {n: read_target(folder, f"faceunits/{n}", count).dense(count) * scale for n in ARKIT_NAMES}
+    raw = {
+        n: read_target(folder, f"faceunits/{n}", count).dense(count) * (scale * _STRENGTH.get(_both(n), 1.0))
+        for n in ARKIT_NAMES
+    }
     coarse = {}
     for name in ARKIT_NAMES:
         # The two sides were drawn by hand and differ a little; the mean of each and the other's mirror image is kept.
@@ -73,6 +83,12 @@ def head_expressions(folder, base, regions, topology, body, mean, mirror, scale:
             shape[teeth] = rigid_displacement(body[lower], body[lower] + coarse[name][lower], mean[teeth])
         out[k] = shape
     return ARKIT_NAMES, out
+
+
+def _both(name: str) -> str:
+    """The name without its side; mouthLeft and jawLeft are shapes, not sides."""
+    whole = name.removesuffix("Left").removesuffix("Right")
+    return name if whole in ("mouth", "jaw") else whole
 
 
 def _other(name: str) -> str:

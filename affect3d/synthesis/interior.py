@@ -10,7 +10,7 @@ from affect3d.render.shading import harmonics
 __all__ = ["render_interior", "white_reference"]
 
 #: White over the upper quartile of teeth: their reflectance and shading are below one.
-WHITER = 1.35
+WHITER = 1.2
 
 
 def white_reference(linear, skin, teeth) -> np.ndarray:
@@ -74,7 +74,7 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     """
     shade = harmonics(normals) @ lighting
     frontal = float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting)
-    shade = np.clip(shade / max(frontal, 1e-6), 0.35, 1.3)
+    shade = np.clip(shade / max(frontal, 1e-6), 0.6, 1.2)
     # Light enters through the opening only: it falls off with depth behind the lips, and under the
     # edges of the lips, which cast a soft shadow.
     behind = np.clip(depth - lip_depth, 0, 80)

@@ -20,7 +20,7 @@ from affect3d.mesh import Mesh
 from affect3d.model import MorphableModel
 from affect3d.progress import Progress, silent
 from affect3d.render.poisson import poisson_blend
-from affect3d.render.raster import interpolate, rasterize, screen_points
+from affect3d.render.raster import Raster, interpolate, rasterize, screen_points
 from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
@@ -140,6 +140,9 @@ class Portrait:
         side = int(round(1.75 * float((high - low).max())))
         left, top = np.floor((low + high) / 2 - [side * 0.5, side * 0.53]).astype(int)
         height, width = self.pixels.shape[:2]
+        # inside the picture where that is possible, otherwise its edge is repeated
+        left = int(np.clip(left, 0, width - side)) if side <= width else (width - side) // 2
+        top = int(np.clip(top, 0, height - side)) if side <= height else (height - side) // 2
         rows = np.clip(np.arange(top, top + side), 0, height - 1)
         columns = np.clip(np.arange(left, left + side), 0, width - 1)
         cut = np.ascontiguousarray(self.pixels[rows[:, None], columns])
@@ -168,6 +171,7 @@ class Portrait:
         self._conformer = _conformer(model, marks.scheme, tuple(self._used.tolist()))
         self._fitted = model.instance(fit.identity, fit.expression)
         located = on_mesh.locate(self._fitted, model.faces)
+        self._rest = fit.camera.project(on_mesh.locate(model.instance(fit.identity), model.faces))
         self._depths = fit.camera.to_camera(located)[:, 2]
         self._lip_depth = float(np.mean(self._depths[list(MOUTH_CORNERS[marks.scheme])])) - LIP_FORWARD
         target = _closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
@@ -206,6 +210,8 @@ class Portrait:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
         self._eyes_seen = cv2.erode(np.isin(part, self._ids(EYES)).astype(np.uint8), kernel) > 0
         self._inside_seen = cv2.erode(np.isin(part, self._ids(INSIDE)).astype(np.uint8), kernel) > 0
+        # a picture without colour gets no red mouth
+        self._coloured = bool(np.ptp(self._crop.astype(np.int16), axis=2).mean() > 1.5)
         self._skin_seen = np.isin(part, self._ids(("face",)))
         self._source_normals = self._camera_normals(self._source)
         linear = srgb_to_linear(self._crop)
@@ -258,8 +264,34 @@ class Portrait:
         camera = self.fit.camera
         here = camera.project(model.landmarks[scheme].locate(self._fitted, model.faces))
         there = camera.project(model.landmarks[scheme].locate(posed, model.faces))
-        residual = _shrink_gaps(self._residual, here, there, LIP_PAIRS[scheme] + LID_PAIRS[scheme])
+        residual = _shrink_gaps(self._residual, here, there, LID_PAIRS[scheme])
+        residual = self._close_lips(residual, here, there)
         return self._conform(posed, residual)
+
+    def _close_lips(self, residual, here, there):
+        """Residuals with which the lips are as far apart as the new expression says.
+
+        At rest the model's lips touch, whatever distance their landmarks have there.  What the photo's
+        lips are open beyond the fitted expression fades as the expression closes them.
+        """
+        scheme = self.detection.landmarks.scheme
+        down = _down(self.detection.landmarks)
+        out = residual.copy()
+        for upper, lower in LIP_PAIRS[scheme]:
+            if not np.isfinite(residual[[upper, lower]]).all():
+                continue
+            rest = float((self._rest[lower] - self._rest[upper]) @ down)
+            model_now = float((here[lower] - here[upper]) @ down)
+            model_then = float((there[lower] - there[upper]) @ down)
+            photo = max(model_now + float((residual[lower] - residual[upper]) @ down), 0.0)
+            now, then = max(model_now - rest, 0.0), max(model_then - rest, 0.0)
+            keep = np.clip(then / max(now, 0.5 * photo, 1e-6), 0, 1)
+            gap = max(then + (photo - now) * keep, 0.0)
+            middle = (residual[upper] + residual[lower]) / 2
+            across = (residual[lower] - residual[upper]) - ((residual[lower] - residual[upper]) @ down) * down
+            half = (down * (gap - model_then) + across) / 2
+            out[upper], out[lower] = middle - half, middle + half
+        return out
 
     def _synthesize(self, expression, query) -> Synthesis:
         model = self.model
@@ -307,17 +339,10 @@ class Portrait:
         eyes_kept = eyes & self._eyes_seen
         field = _rigid(field, eyes, eyes_kept)
         inside = np.isin(part, self._ids(INSIDE))
-        inside_kept = inside & self._inside_seen
-        field = _rigid(field, inside, inside_kept)
-
-        field = _soften(field, eyes | inside)
-
-        warped = sample(crop, field[..., :2]).astype(np.float32)
-        # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
-        warped *= np.exp(field[..., 2:] / 2.2)
-        warped = np.clip(warped, 0, 255)
+        field = _soften(field, eyes)
+        warped = _relit(crop, field)
         if inside.any():
-            warped = self._draw_inside(warped, raster, points, normals, inside, inside_kept)
+            warped = self._draw_inside(warped, field, raster, normals, inside)
         mask = (np.abs(field[..., :2]).max(-1) > 0.03) | (np.abs(field[..., 2]) > 0.004) | inside
         mask &= domain | inside
         blended = poisson_blend(warped, crop, mask).image
@@ -330,26 +355,40 @@ class Portrait:
         away = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
         return away < 0.65 * self._unit
 
-    def _draw_inside(self, warped, raster, points, normals, inside, kept):
-        model = self.model
-        albedo = srgb_to_linear(model.colours)
-        values = interpolate(raster, model.faces, np.column_stack([albedo, normals]))
-        drawn = render_interior(
-            inside, values[..., :3], values[..., 3:6], raster.depth, self._lip_depth,
-            self._lighting, self._white, self._unit,
+    def _draw_inside(self, warped, field, raster, normals, inside):
+        """The mouth's inside over the picture: the photo's own where it shows it, else the model's."""
+        # all of it happens in the mouth's box
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        pad = 6 + int(0.05 * self._unit)
+        box = (
+            slice(max(rows[0] - pad, 0), rows[-1] + pad + 1), slice(max(columns[0] - pad, 0), columns[-1] + pad + 1)
         )
-        drawn = linear_to_srgb(drawn)
-        alpha = inside.astype(np.float32)
+        hole = inside[box]
+        model, part = self.model, Raster(raster.face[box], raster.weights[box], raster.depth[box])
+        values = interpolate(part, model.faces, np.column_stack([srgb_to_linear(model.colours), normals]))
+        drawn = render_interior(
+            hole, values[..., :3], values[..., 3:6], part.depth, self._lip_depth, self._lighting, self._white, self._unit
+        )
+        if not self._coloured:
+            drawn = np.repeat(drawn @ np.array([[0.2126], [0.7152], [0.0722]], np.float32), 3, axis=2)
+        drawn = _carry_over_edge(linear_to_srgb(drawn), hole)
+        kept = hole & self._inside_seen[box]
         if kept.any():
+            own = _relit(self._crop, _rigid(field[box], hole, kept), box)
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
-            alpha *= smoothstep(away, 0.02 * self._unit, 0.07 * self._unit)
-        # soft edge of a pixel: colour is carried over the edge before the edge is blurred
-        weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 1.0)
-        drawn = np.where(inside[..., None], drawn, 0)
-        carried = cv2.GaussianBlur(drawn, (0, 0), 1.0) / np.maximum(weight, 1e-3)[..., None]
-        drawn = np.where(inside[..., None], drawn, carried)
-        alpha = cv2.GaussianBlur(alpha, (0, 0), 0.7)[..., None]
-        return warped * (1 - alpha) + drawn * alpha
+            fade = smoothstep(away, 0.02 * self._unit, 0.07 * self._unit)[..., None]
+            drawn = own * (1 - fade) + drawn * fade
+        # An opening thinner than a lip's edge is a closed mouth: what is left there fades out.
+        depth = cv2.distanceTransform(np.pad(hole, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+        reach = 2 * int(np.ceil(0.02 * self._unit)) + 1
+        thick = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        alpha = hole * smoothstep(thick, 0.4 + 0.004 * self._unit, 0.8 + 0.012 * self._unit)
+        alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.8)[..., None]
+        out = warped.copy()
+        out[box] = warped[box] * (1 - alpha) + drawn * alpha
+        return out
+
+
 
 
 @lru_cache(maxsize=4)
@@ -407,7 +446,7 @@ def _shrink_gaps(residual, here, there, pairs):
 def _log_gain(before, after, lighting):
     floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
     ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
-    return np.log(np.clip(ratio, 0.6, 1.5))
+    return np.log(np.clip(ratio, 0.75, 1.2))
 
 
 def _soften(field, region):
@@ -420,6 +459,24 @@ def _soften(field, region):
     edge = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     weight = cv2.GaussianBlur(cv2.dilate(edge, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)
     return field + weight[..., None] * (cv2.GaussianBlur(field, (0, 0), 1.0) - field)
+
+
+def _carry_over_edge(colours, region):
+    """`colours` (H, W, 3) of `region` carried a little over its edge, for the blurred edge to mix with."""
+    weight = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1.5)[..., None]
+    carried = cv2.GaussianBlur(np.where(region[..., None], colours, 0).astype(np.float32), (0, 0), 1.5)
+    return np.where(region[..., None], colours, carried / np.maximum(weight, 1e-3)).astype(np.float32)
+
+
+def _relit(image, field, box=None):
+    """`image` moved and its light changed as `field` says; `box` is the field's place in the image."""
+    displacement = field[..., :2]
+    if box is not None:
+        top, left = box[0].start, box[1].start
+        displacement = displacement + np.array([left, top], np.float32)
+    warped = sample(image, displacement).astype(np.float32)
+    # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
+    return np.clip(warped * np.exp(field[..., 2:] / 2.2), 0, 255)
 
 
 def _rigid(field, region, kept):

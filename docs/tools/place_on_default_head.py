@@ -148,13 +148,13 @@ class Loops:
                 out.append(int(common[np.linalg.norm(mean[common] - (mean[a] + mean[b]) / 2, axis=1).argmin()]))
         return np.array(out)
 
-    def at_x(self, ring, x: float, upper: bool):
-        """(face, weights) where the upper or lower half of the loop has this x."""
+    def at_x(self, ring, x: float, first: bool):
+        """(face, weights) where the half of the loop that holds its first vertex, or the other half, has this x."""
         p = self._model.mean[ring]
         left, right = int(p[:, 0].argmax()), int(p[:, 0].argmin())
         one = np.roll(ring, -left)[: (right - left) % len(ring) + 1]
         other = np.roll(ring, -right)[: (left - right) % len(ring) + 1]
-        half = max((one, other), key=lambda r: self._model.mean[r, 1].mean() * (1 if upper else -1))
+        half = one if (ring[0] in one) == first else other
         half = half[np.argsort(self._model.mean[half, 0], kind="stable")]
         xs = self._model.mean[half, 0]
         k = int(np.clip(np.searchsorted(xs, x), 1, len(half) - 1))
@@ -188,9 +188,12 @@ def place(model, places, loops) -> dict[str, MeshLandmarks]:
         return skin[found.faces].astype(np.int32), np.array(found.weights, float)
 
     def put(table, groups, source):
+        # lips that overlap do not tell above from below by height; loops start in the middle of the upper lip or
+        # lower lid
         for indices, ring, upper in groups:
+            mouth = ring is loops.contact or ring is loops.vermilion
             for i in indices:
-                table[0][i], table[1][i] = loops.at_x(ring, source[i, 0], upper)
+                table[0][i], table[1][i] = loops.at_x(ring, source[i, 0], upper == mouth)
 
     right, left = loops.lids[1], loops.lids[0]
     table = near(places)
