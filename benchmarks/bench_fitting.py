@@ -1,9 +1,13 @@
 """Fitting a head to landmarks, time and error: ``python benchmarks/bench_fitting.py``.
 
 Heads of known pose, identity and expression are drawn as landmarks with 1 % of the interocular distance of noise and
-fitted again.  The expression scores that a detector would give are the true ones, off by 0.1 (normal).  Errors are those
-of the skin of the face in the picture, in interocular distances, and of the pose.  The peer in the same run is OpenCV's
-pose alone (`solvePnP`, SQPnP, on the mean head): what one gets without identity and expression.
+fitted again.  The expression scores that a detector would give are the true ones, off by 0.1 (normal).  Errors are
+those of the skin of the face in the picture (median and 95th percentile over its points, medians over four heads, in %
+of the interocular distance), of the pose in degrees, and of the expression (mean over its coefficients).  The peer in
+the same run is OpenCV's pose alone (`solvePnP`, SQPnP, on the mean head): what one gets without the other unknowns.
+
+Times are only worth something on an idle machine: the matrices are small, and threads of BLAS that wait for a busy core
+make a fit ten times slower.
 
 With ``--photos``, also the distance between detected and fitted landmarks on real photographs, by group.
 """
@@ -128,8 +132,8 @@ def photographs(model, folder: Path) -> None:
     scheme = "mediapipe478"
     jaw = [k for k in OUTLINE[scheme] if k not in FOREHEAD[scheme]]
     groups = {
-        "lids": flat(LID_PAIRS[scheme]), "brows": BROWS, "outer lips": OUTER_LIPS, "inner lips": flat(LIP_PAIRS[scheme]),
-        "jaw": jaw,
+        "lids": flat(LID_PAIRS[scheme]), "brows": BROWS, "outer lips": OUTER_LIPS,
+        "inner lips": flat(LIP_PAIRS[scheme]), "jaw": jaw,
     }  # fmt: skip
     rows, times = [], []
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")):
