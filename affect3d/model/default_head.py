@@ -162,17 +162,17 @@ def _identity_modes(targets, weights, used, count, mirror, topology, mean, sprea
     targets[:, :, 1] += sealing_shift(spread, heights, lambda y: refined_gap @ y).T
     mirrored = targets[:, place[mirror[used]]] * [-1, 1, 1]
     operator = topology.operator[:, used]
-    basis = []
-    for half in ((targets + mirrored) / 2, (targets - mirrored) / 2):
-        flat = half.transpose(1, 0, 2).reshape(len(used), -1)
-        basis.append((operator @ flat).reshape(-1, len(targets), 3).transpose(1, 0, 2))
-    basis = np.concatenate(basis)  # (2T, N, 3)
-    del targets, mirrored
+    odd = (targets - mirrored) / 2
+    lopsided = np.abs(odd).max((1, 2)) > 1e-6  # most targets move both sides alike
+    halves = np.concatenate([(targets + mirrored) / 2, odd[lopsided]])
+    del targets, mirrored, odd
+    flat = halves.transpose(1, 0, 2).reshape(len(used), -1)
+    basis = (operator @ flat).reshape(-1, len(halves), 3).transpose(1, 0, 2)  # (B, N, 3)
     face = np.zeros(len(mean), bool)
     face[topology.faces[np.isin(topology.parts, [PART_NAMES.index("face"), PART_NAMES.index("lips")])]] = True
     basis = _without_rigid_motion(basis, mean, face)
     # Everybody and their mirror image: the symmetric and the antisymmetric targets get (w, w) and (w, -w).
-    people = np.concatenate([np.hstack([weights, weights]), np.hstack([weights, -weights])])
+    people = np.concatenate([np.hstack([weights, sign * weights[:, lopsided]]) for sign in (1, -1)])
     skin = basis[:, : topology.skin].reshape(len(basis), -1)
     gram = skin @ skin.T
     values, vectors = np.linalg.eigh(gram)
@@ -181,7 +181,7 @@ def _identity_modes(targets, weights, used, count, mirror, topology, mean, sprea
     to_coordinates = vectors[:, keep] * np.sqrt(values[keep])
     from_coordinates = vectors[:, keep] / np.sqrt(values[keep])
     components = principal_components(people @ to_coordinates, _MODES)
-    combinations = components.modes @ from_coordinates.T  # (K, 2T)
+    combinations = components.modes @ from_coordinates.T  # (K, B)
     modes = np.tensordot(combinations, basis, 1)
     # The sign that makes the greatest entry on the skin positive, so that it does not hang on the basis.
     flat = modes[:, : topology.skin].reshape(len(modes), -1)

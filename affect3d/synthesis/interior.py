@@ -74,12 +74,12 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     """
     shade = harmonics(normals) @ lighting
     frontal = float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting)
-    shade = np.clip(shade / max(frontal, 1e-6), 0.6, 1.2)
+    shade = np.clip(shade / max(frontal, 1e-6), 0.7, 1.15)
     # Light enters through the opening only: it falls off with depth behind the lips, and under the
     # edges of the lips, which cast a soft shadow.
     behind = np.clip(depth - lip_depth, 0, 80)
-    falloff = np.exp(-np.maximum(behind - 12, 0) / 16.0)
+    falloff = np.exp(-np.maximum(behind - 18, 0) / 16.0)
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    contact = 0.55 + 0.45 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.7
+    contact = 0.3 + 0.7 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
     return (albedo * white * light).astype(np.float32)

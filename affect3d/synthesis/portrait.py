@@ -20,7 +20,7 @@ from affect3d.mesh import Mesh
 from affect3d.model import MorphableModel
 from affect3d.progress import Progress, silent
 from affect3d.render.poisson import poisson_blend
-from affect3d.render.raster import Raster, interpolate, rasterize, screen_points
+from affect3d.render.raster import interpolate, rasterize, screen_points
 from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
@@ -221,8 +221,36 @@ class Portrait:
         step = max(1, int(np.sqrt(pick.sum() / 20000)))
         chosen = np.zeros_like(pick)
         chosen[::step, ::step] = pick[::step, ::step]
+        shown = luminance[self._inside_seen]
+        self._own_teeth = bool(
+            shown.size > 0.004 * self._unit**2 and np.percentile(shown, 75) > 0.5 * np.median(luminance[pick])
+        )
         self._lighting = estimate_lighting(normals[chosen], luminance[chosen])
         self._white = white_reference(linear, pick, self._inside_seen)
+
+    def _model_inside(self, points, normals, box):
+        """The model's mouth in `box`, drawn at twice the resolution: sRGB (h, w, 3) and coverage (h, w)."""
+        model, (rows, columns) = self.model, box
+        faces = model.faces
+        if self._own_teeth:  # the photo's upper teeth stay; triangles of one point draw nothing
+            faces = np.where(model.part_faces("teeth_upper")[:, None], 0, faces)
+        height, width = self._crop[box].shape[:2]
+        scaled = points.copy()
+        scaled[:, :2] = (points[:, :2] - [columns.start, rows.start] + 0.5) * 2 - 0.5
+        raster = rasterize(scaled, faces, 2 * width, 2 * height)
+        hole = np.isin(self._parts(raster), self._ids(INSIDE))
+        values = interpolate(raster, faces, np.column_stack([srgb_to_linear(model.colours), normals]))
+        drawn = render_interior(
+            hole, values[..., :3], values[..., 3:6], raster.depth, self._lip_depth, self._lighting, self._white,
+            2 * self._unit,
+        )
+        if not self._coloured:
+            drawn = np.repeat(drawn @ np.array([[0.2126], [0.7152], [0.0722]], np.float32), 3, axis=2)
+        drawn = _carry_over_edge(drawn, hole)
+        half = (width, height)
+        drawn = cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(hole.astype(np.float32), half, interpolation=cv2.INTER_AREA)
+        return linear_to_srgb(drawn), cover
 
     def _screen(self, vertices):
         points = screen_points(self._camera, vertices)
@@ -342,7 +370,7 @@ class Portrait:
         field = _soften(field, eyes)
         warped = _relit(crop, field)
         if inside.any():
-            warped = self._draw_inside(warped, field, raster, normals, inside)
+            warped = self._draw_inside(warped, field, points, normals, inside)
         mask = (np.abs(field[..., :2]).max(-1) > 0.03) | (np.abs(field[..., 2]) > 0.004) | inside
         mask &= domain | inside
         blended = poisson_blend(warped, crop, mask).image
@@ -355,7 +383,7 @@ class Portrait:
         away = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
         return away < 0.65 * self._unit
 
-    def _draw_inside(self, warped, field, raster, normals, inside):
+    def _draw_inside(self, warped, field, points, normals, inside):
         """The mouth's inside over the picture: the photo's own where it shows it, else the model's."""
         # all of it happens in the mouth's box
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -364,26 +392,22 @@ class Portrait:
             slice(max(rows[0] - pad, 0), rows[-1] + pad + 1), slice(max(columns[0] - pad, 0), columns[-1] + pad + 1)
         )
         hole = inside[box]
-        model, part = self.model, Raster(raster.face[box], raster.weights[box], raster.depth[box])
-        values = interpolate(part, model.faces, np.column_stack([srgb_to_linear(model.colours), normals]))
-        drawn = render_interior(
-            hole, values[..., :3], values[..., 3:6], part.depth, self._lip_depth, self._lighting, self._white, self._unit
-        )
-        if not self._coloured:
-            drawn = np.repeat(drawn @ np.array([[0.2126], [0.7152], [0.0722]], np.float32), 3, axis=2)
-        drawn = _carry_over_edge(linear_to_srgb(drawn), hole)
+        drawn, cover = self._model_inside(points, normals, box)
         kept = hole & self._inside_seen[box]
         if kept.any():
             own = _relit(self._crop, _rigid(field[box], hole, kept), box)
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
-            fade = smoothstep(away, 0.02 * self._unit, 0.07 * self._unit)[..., None]
+            # Above the teeth that the photo shows are more teeth: stretch them.  Below is the cavity.
+            near, far = (0.008, 0.03) if self._own_teeth else (0.02, 0.07)
+            away[_above(kept, _down(self.detection.landmarks))] *= 0.25
+            fade = smoothstep(away, near * self._unit, far * self._unit)[..., None]
             drawn = own * (1 - fade) + drawn * fade
         # An opening thinner than a lip's edge is a closed mouth: what is left there fades out.
         depth = cv2.distanceTransform(np.pad(hole, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
         reach = 2 * int(np.ceil(0.02 * self._unit)) + 1
         thick = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
-        alpha = hole * smoothstep(thick, 0.4 + 0.004 * self._unit, 0.8 + 0.012 * self._unit)
-        alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.8)[..., None]
+        alpha = cover * smoothstep(thick, 0.4 + 0.005 * self._unit, 0.8 + 0.018 * self._unit)
+        alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.6)[..., None]
         out = warped.copy()
         out[box] = warped[box] * (1 - alpha) + drawn * alpha
         return out
@@ -398,6 +422,17 @@ def _conformer(model, scheme, used) -> Conformer:
     outline = set(OUTLINE[scheme])
     stiffness = np.array([2.0 if k in outline else 0.02 for k in used])
     return Conformer(pose, model.landmarks[scheme].locate(pose, model.faces)[list(used)], stiffness)
+
+
+def _above(kept, down):
+    """(H, W) bool: pixels nearer to the forehead than every kept one of the same column of the face."""
+    y, x = np.mgrid[: kept.shape[0], : kept.shape[1]]
+    along = x * down[0] + y * down[1]
+    column = np.rint(x * down[1] - y * down[0]).astype(int)
+    column -= column.min()
+    top = np.full(column.max() + 1, np.inf)
+    np.minimum.at(top, column[kept], along[kept])
+    return (along < top[column]) & np.isfinite(top[column])
 
 
 def _window(marks, unit, shape):
