@@ -600,6 +600,79 @@ def test_a_model_without_the_scheme_is_refused_by_name(model):
         fit_face(Truth(model, "mediapipe478").landmarks(), only, SIZE)
 
 
+# -- limits of options and input ---------------------------------------------------------------------------------------
+
+
+def test_a_whole_number_as_option_means_the_same_as_a_fraction(model):
+    truth = Truth(model, "mediapipe478")
+    gaze = replace(model, expression_names=("eyeLookUpLeft",) + model.expression_names[1:])
+    a, b = (fit_face(truth.landmarks(), gaze, SIZE, replace(PLAIN, expression_sigma=s)) for s in (1, 1.0))
+    np.testing.assert_array_equal(a.expression, b.expression)
+    assert np.isfinite(a.identity).all()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_iteration_is_a_valid_limit(model, count):
+    fit = fit_face(Truth(model).landmarks(), model, SIZE, replace(PLAIN, max_iterations=count))
+    assert fit.iterations == count and not fit.converged
+
+
+def test_a_model_without_a_part_called_face_can_be_fitted(model):
+    truth = Truth(model, yaw=30)
+    fit = fit_face(truth.landmarks(), replace(model, part_names=("skin",)), SIZE, PLAIN)
+    assert truth.angle(fit) < 3
+
+
+def test_no_candidates_are_no_error():
+    np.testing.assert_array_equal(slide(np.zeros((0, 2)), np.zeros((3, 2)), np.ones((3, 2)), 1.0, 1.0), -1)
+
+
+def test_a_missing_point_of_the_model_does_not_let_the_head_go_behind_the_camera(model):
+    """Steps that put any known point behind the camera are refused, also when other points are unknown."""
+    marks = model.landmarks["ibug68"]
+    faces = marks.faces.copy()
+    faces[5] = -1
+    lacking = replace(model, landmarks={"ibug68": replace(marks, faces=faces)})
+    rng = np.random.default_rng(11)
+    for _ in range(20):
+        points = Landmarks("ibug68", rng.random((68, 2)) * 3000 - 1000)
+        fit = fit_face(points, lacking, SIZE, PLAIN)
+        known = np.flatnonzero(faces >= 0)
+        located = lacking.landmarks["ibug68"].locate(fit.vertices(lacking), lacking.faces)[known]
+        assert fit.camera.to_camera(located)[:, 2].min() > 0
+
+
+def test_results_cannot_be_changed_by_accident(model):
+    fit = fit_face(Truth(model).landmarks(), model, SIZE)
+    for array in (fit.identity, fit.expression, fit.targets, fit.predicted):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("sigma", 0.0), ("outline_sigma", -1.0), ("expression_sigma", np.nan), ("focal", -5.0), ("focal", np.inf),
+     ("tolerance", 0.0), ("identity_modes", -1), ("max_iterations", 0)],
+)  # fmt: skip
+def test_options_outside_their_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected .* got "):
+        FitOptions(**{name: value})
+
+
+def test_infinite_points_millimetres_sizes_and_scores_that_make_no_sense_are_named(model):
+    truth = Truth(model)
+    points = truth.points.copy()
+    points[3, 0] = np.inf
+    with pytest.raises(ValueError, match="landmarks: expected finite numbers"):
+        fit_face(Landmarks("ibug68", points), model, SIZE)
+    with pytest.raises(ValueError, match="landmarks: expected pixels, got mm"):
+        fit_face(Landmarks("ibug68", truth.points, "mm"), model, SIZE)
+    with pytest.raises(ValueError, match="image_size: expected .width, height."):
+        fit_face(truth.landmarks(), model, (0, 700))
+    with pytest.raises(ValueError, match="expression_scores: expected finite numbers"):
+        fit_face(_detection(truth, {"jawOpen": np.nan}), model, SIZE)
+
+
 # -- a model of measured heads -----------------------------------------------------------------------------------------
 
 

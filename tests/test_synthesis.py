@@ -9,7 +9,7 @@ from affect3d.detect import detect_faces, to_ibug68
 from affect3d.landmark_groups import MOUTH_CORNERS, interocular
 from affect3d.landmarks import Landmarks
 from affect3d.synthesis import Portrait, circle_sheet, grid_sheet, path_frames
-from affect3d.synthesis.portrait import _closed_where_touching
+from affect3d.synthesis.residuals import closed_where_touching
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +122,9 @@ def test_lips_that_touch_within_the_detectors_error_count_as_closed():
     for upper, lower in ((61, 67), (62, 66), (63, 65)):
         points[upper], points[lower] = (150, 180), (150, 181)
     marks = Landmarks("ibug68", points)
-    closed = _closed_where_touching(marks, ((61, 67), (62, 66), (63, 65)), 2.0)
+    closed = closed_where_touching(marks, ((61, 67), (62, 66), (63, 65)), 2.0)
     np.testing.assert_array_equal(closed[62], closed[66])
-    np.testing.assert_array_equal(_closed_where_touching(marks, ((61, 67),), 0.5), points)
+    np.testing.assert_array_equal(closed_where_touching(marks, ((61, 67),), 0.5), points)
 
 
 @pytest.mark.parametrize(

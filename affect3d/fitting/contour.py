@@ -37,6 +37,8 @@ def slide(candidates, points, normals, width: float, reach: float) -> np.ndarray
     reach : float
         How far inside or outside of it, px; beyond that it is another part of the face.
     """
+    if not len(candidates):
+        return np.full(len(points), -1)
     offset = candidates[None] - points[:, None]  # (O, M, 2)
     out = np.einsum("omd,od->om", offset, normals)
     side = np.abs(offset[..., 0] * normals[:, None, 1] - offset[..., 1] * normals[:, None, 0])

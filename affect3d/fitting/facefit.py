@@ -10,6 +10,7 @@ import numpy as np
 from affect3d.camera import Camera
 from affect3d.fitting.contour import outline_normals, slide
 from affect3d.fitting.landmark_basis import LandmarkBasis, landmark_basis
+from affect3d.geometry.arrays import require_finite
 from affect3d.geometry.rotation import rotation_exp, skew
 from affect3d.landmark_groups import FOREHEAD, OUTLINE, UNUSED, interocular
 from affect3d.landmarks import Landmarks
@@ -57,6 +58,16 @@ class FitOptions:
     max_iterations: int = 60
     tolerance: float = 1e-4
 
+    def __post_init__(self):
+        for name in ("sigma", "outline_sigma", "expression_sigma", "focal", "tolerance"):
+            value = getattr(self, name)
+            if not (name == "focal" and value is None) and not (np.isfinite(value) and value > 0):
+                raise ValueError(f"{name}: expected a positive number, got {value}")
+        if self.identity_modes < 0:
+            raise ValueError(f"identity_modes: expected a number from 0 up, got {self.identity_modes}")
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations: expected at least 1, got {self.max_iterations}")
+
 
 @dataclass(frozen=True, eq=False)
 class FaceFit:
@@ -98,7 +109,9 @@ class FaceFit:
         return model.instance(self.identity, self.expression)
 
 
-def fit_face(detection, model: MorphableModel, image_size: tuple[int, int], options: FitOptions = FitOptions()) -> FaceFit:
+def fit_face(
+    detection, model: MorphableModel, image_size: tuple[int, int], options: FitOptions = FitOptions()
+) -> FaceFit:
     """Fit `model` to the landmarks of one face.
 
     Gauss-Newton with Levenberg's damping; Geman-McClure weights; identity ~ N(0, 1); expression
@@ -115,9 +128,16 @@ def fit_face(detection, model: MorphableModel, image_size: tuple[int, int], opti
     Raises
     ------
     ValueError
-        If fewer than six landmarks are given, or they lie on one point or line.
+        If fewer than six landmarks are given, they lie on one point or line, are not in pixels or
+        infinite, the picture has no size, or the model lacks their scheme.
     """
     landmarks = detection if isinstance(detection, Landmarks) else detection.landmarks
+    if landmarks.unit != "px":
+        raise ValueError(f"landmarks: expected pixels, got {landmarks.unit}")
+    if np.isinf(landmarks.points[:, :2]).any():
+        raise ValueError("landmarks: expected finite numbers, or NaN for a missing point, got infinity")
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise ValueError(f"image_size: expected (width, height) of at least one pixel, got {image_size}")
     scores = None if isinstance(detection, Landmarks) else detection.expression_scores
     basis = landmark_basis(model, landmarks.scheme, min(options.identity_modes, len(model.identity)))
     problem = _Problem(landmarks, basis, model, scores, image_size, options)
@@ -161,7 +181,8 @@ class _Problem:
         self.guess = np.zeros(count)
         if scores:
             self.guess = np.array([_guess(scores, name) for name in model.expression_names])
-        trust = np.full(count, options.expression_sigma)
+            require_finite(self.guess, "expression_scores")
+        trust = np.full(count, float(options.expression_sigma))
         for i, name in enumerate(model.expression_names):
             if name.startswith("eyeLook"):
                 trust[i] = 0.05  # the lids say little of the gaze
@@ -175,16 +196,19 @@ class _Problem:
             reliable = self.base > 0
         matrix = np.array([[self.focal, 0, self.centre[0]], [0, self.focal, self.centre[1]], [0, 0, 1]])
         try:
-            found, vector, shift = cv2.solvePnP(points[reliable], self.targets[reliable], matrix, None, flags=cv2.SOLVEPNP_SQPNP)
+            found, vector, shift = cv2.solvePnP(
+                points[reliable], self.targets[reliable], matrix, None, flags=cv2.SOLVEPNP_SQPNP
+            )
         except cv2.error:
             found = False
         self.R, self.t = np.diag([1.0, -1.0, -1.0]), None
         if found:
             self.R, self.t = cv2.Rodrigues(vector)[0], shift.ravel()
-        if self.t is None or self.t[2] < 50:
+        if self.t is None or np.nanmin(points @ self.R[2]) + self.t[2] < 50:
             self.R = np.diag([1.0, -1.0, -1.0])
             size = np.ptp(points[reliable][:, 0])
-            depth = self.focal * size / max(np.ptp(self.targets[reliable][:, 0]), 1e-6)
+            # never so near that part of the head would lie behind the camera
+            depth = max(self.focal * size / max(np.ptp(self.targets[reliable][:, 0]), 1e-6), 300.0)
             middle = (self.targets[reliable].mean(0) - self.centre) * depth / self.focal
             self.t = np.array([*middle, depth])
         self.c = np.zeros(len(self.basis.identity))
@@ -216,7 +240,9 @@ class _Problem:
         if len(moving) < 3:
             return
         b = self.basis
-        candidates = b.outline_mean + np.tensordot(self.c, b.outline_identity, 1) + np.tensordot(self.e, b.outline_expression, 1)
+        candidates = (
+            b.outline_mean + np.tensordot(self.c, b.outline_identity, 1) + np.tensordot(self.e, b.outline_expression, 1)
+        )
         y = candidates @ self.R.T + self.t
         flat = self.focal * y[:, :2] / y[:, 2:] + self.centre
         chain = np.array(OUTLINE[self.scheme])
@@ -246,7 +272,7 @@ class _Problem:
         damping, converged, reason, iteration = 1e-3, False, "", 0
         slides = min(12, o.max_iterations // 2)
         for iteration in range(1, o.max_iterations + 1):
-            if iteration <= slides:
+            if iteration <= max(slides, 1):
                 self._slide()
                 visibility = self._visibility()
             predicted, y = self._project(self.R, self.t, self.c, self.e)
@@ -262,7 +288,7 @@ class _Problem:
                 t, c = self.t + step[3:6], self.c + step[6 : 6 + len(self.c)]
                 e = np.clip(self.e + step[6 + len(self.c) :], 0, 1)
                 new, depth = self._project(R, t, c, e)
-                if (depth[:, 2] > 1).all() or not np.isfinite(depth).all():
+                if np.nanmin(depth[:, 2]) > 1:  # NaN: landmarks the model lacks
                     fresh = (new - self.targets) / self.unit
                     if self._cost(fresh, weight, c, e) <= cost * (1 + 1e-12):
                         moved = float(np.nanmax(np.abs(new - predicted))) / self.unit
@@ -344,6 +370,8 @@ class _Problem:
         if rms > 0.12 * self.unit and converged:
             converged = False
             reason = "the head does not match the landmarks (over 12 % of the interocular distance); check them"
+        for array in (self.c, self.e, self.targets, predicted):
+            array.flags.writeable = False
         return FaceFit(
             Camera(self.focal, self.centre, self.size, T), self.c, self.e, self.scheme, self.targets, predicted,
             rms, rms / self.unit, iterations, converged, reason,

@@ -63,12 +63,15 @@ def landmark_basis(model: MorphableModel, scheme: str, modes: int) -> LandmarkBa
         return np.einsum("lk,ilkd->ild", np.nan_to_num(weights), displacements[:, corners].astype(np.float64))
 
     std = model.identity_std[:modes, None, None]
-    identity, expression = rows(model.identity[:modes]) * std, rows(model.expression)
+    # in C order, which picking vertices does not give: else every product in the fit would copy them
+    identity = np.ascontiguousarray(rows(model.identity[:modes]) * std)
+    expression = np.ascontiguousarray(rows(model.expression))
     normals = marks.locate(vertex_normals(model.mean, model.faces), model.faces)
     outline = _candidates(model, marks.locate(model.mean, model.faces)[list(OUTLINE[scheme])])
     return LandmarkBasis(
         marks.locate(model.mean, model.faces), identity, expression, normals, outline, model.mean[outline],
-        model.identity[:modes][:, outline].astype(np.float64) * std, model.expression[:, outline].astype(np.float64),
+        np.ascontiguousarray(model.identity[:modes][:, outline] * std),
+        np.ascontiguousarray(model.expression[:, outline], np.float64),
     )
 
 

@@ -33,7 +33,8 @@ PARTS = (
 _COLOURS = {
     "face": (205, 164, 143), "head": (205, 164, 143), "neck": (205, 164, 143), "lips": (176, 104, 100),
     "mouth": (110, 45, 45), "socket": (190, 150, 130), "gums": (196, 112, 112), "tongue": (190, 100, 100),
-    "teeth_upper": (238, 230, 214), "teeth_lower": (236, 228, 212), "eye_left": (240, 240, 238), "eye_right": (240, 240, 238),
+    "teeth_upper": (238, 230, 214), "teeth_lower": (236, 228, 212), "eye_left": (240, 240, 238),
+    "eye_right": (240, 240, 238),
 }
 COUNT = 26719
 #: The 68 points as vertices of the topology, which `vertex_indices.json` of the original folder also lists.

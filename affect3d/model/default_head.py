@@ -22,7 +22,7 @@ from affect3d.progress import Progress, silent
 __all__ = ["BUILDER_VERSION", "build_default_head"]
 
 #: Raised by every change to what the builder gives, so that caches of older versions are not used.
-BUILDER_VERSION = 7
+BUILDER_VERSION = 8
 
 #: Distance between the eyes of the mean head, mm: adults of both sexes (Gordon et al., ANSUR 1989, 62.4 and 64.7).
 PUPILS_APART = 63.0
@@ -183,8 +183,9 @@ def _identity_modes(targets, weights, used, count, mirror, topology, mean, sprea
     components = principal_components(people @ to_coordinates, _MODES)
     combinations = components.modes @ from_coordinates.T  # (K, B)
     modes = np.tensordot(combinations, basis, 1)
-    # The sign that makes the greatest entry on the skin positive, so that it does not hang on the basis.
-    flat = modes[:, : topology.skin].reshape(len(modes), -1)
+    # The sign that makes the greatest entry on the left half of the skin positive, so that it does not hang on the
+    # basis; on both halves that entry would come twice, with both signs where a mode is lopsided.
+    flat = modes[:, : topology.skin][:, mean[: topology.skin, 0] >= 0].reshape(len(modes), -1)
     signs = np.sign(flat[np.arange(len(flat)), np.abs(flat).argmax(1)])
     return (modes * signs[:, None, None]).astype(np.float32), components.deviations
 

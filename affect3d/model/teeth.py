@@ -124,7 +124,8 @@ def _tooth(arch, middle, width, height, neck, edge, kind, up):
     levels = np.r_[0.0, 0.05, 0.14, np.linspace(0.3, 1.12, _LEVELS - 3)]
     for level in levels:  # 0 at the biting edge, 1 at the gum line
         # widest two fifths of the way up, narrower at the neck, corners rounded at the edge
-        w = width / 2 * (0.995 - 0.16 * np.clip(level - 0.35, 0, None) - (0.22 * (1 - level / 0.14) ** 2 if level < 0.14 else 0))
+        rounding = 0.22 * (1 - level / 0.14) ** 2 if level < 0.14 else 0.0
+        w = width / 2 * (0.995 - 0.16 * max(level - 0.35, 0) - rounding)
         d = (edge + (neck - edge) * np.clip(level, 0, 1) ** 0.75) / 2
         # the outer face bulges, so the edge lies behind the middle of the crown
         outwards = -d - 0.9 * (level - 0.45) ** 2 + through * d

@@ -10,7 +10,6 @@ import numpy as np
 
 from affect3d.affect import express as query_affect
 from affect3d.affect import expression_for
-from affect3d.camera import Camera
 from affect3d.detect import FaceDetection, NoFaceError, detect_faces
 from affect3d.detect.schemes import to_ibug68
 from affect3d.fitting import FaceFit, fit_face
@@ -25,7 +24,8 @@ from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
 from affect3d.synthesis.interior import render_interior, white_reference
-from affect3d.synthesis.warp import extend, sample, skin_field, smoothstep
+from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
+from affect3d.synthesis.warp import above, carry_over_edge, hold_still, relit, skin_field, smoothstep, soften
 
 __all__ = ["Portrait", "Synthesis"]
 
@@ -87,7 +87,9 @@ class Portrait:
         self._setup_source()
 
     @classmethod
-    def from_photo(cls, pixels, model=None, face: int = 0, landmarks=None, detector="mediapipe", progress: Progress = silent):
+    def from_photo(
+        cls, pixels, model=None, face: int = 0, landmarks=None, detector="mediapipe", progress: Progress = silent
+    ) -> Portrait:
         """Find a face, fit the model.
 
         Parameters
@@ -174,7 +176,7 @@ class Portrait:
         self._rest = fit.camera.project(on_mesh.locate(model.instance(fit.identity), model.faces))
         self._depths = fit.camera.to_camera(located)[:, 2]
         self._lip_depth = float(np.mean(self._depths[list(MOUTH_CORNERS[marks.scheme])])) - LIP_FORWARD
-        target = _closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
+        target = closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
         predicted = fit.camera.project(located)
         predicted[outline] = fit.predicted[outline]
         self._residual = target - predicted
@@ -246,7 +248,7 @@ class Portrait:
         )
         if not self._coloured:
             drawn = np.repeat(drawn @ np.array([[0.2126], [0.7152], [0.0722]], np.float32), 3, axis=2)
-        drawn = _carry_over_edge(drawn, hole)
+        drawn = carry_over_edge(drawn, hole)
         half = (width, height)
         drawn = cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)
         cover = cv2.resize(hole.astype(np.float32), half, interpolation=cv2.INTER_AREA)
@@ -292,34 +294,9 @@ class Portrait:
         camera = self.fit.camera
         here = camera.project(model.landmarks[scheme].locate(self._fitted, model.faces))
         there = camera.project(model.landmarks[scheme].locate(posed, model.faces))
-        residual = _shrink_gaps(self._residual, here, there, LID_PAIRS[scheme])
-        residual = self._close_lips(residual, here, there)
+        residual = shrink_gaps(self._residual, here, there, LID_PAIRS[scheme])
+        residual = close_lips(residual, self._rest, here, there, self.detection.landmarks)
         return self._conform(posed, residual)
-
-    def _close_lips(self, residual, here, there):
-        """Residuals with which the lips are as far apart as the new expression says.
-
-        At rest the model's lips touch, whatever distance their landmarks have there.  What the photo's
-        lips are open beyond the fitted expression fades as the expression closes them.
-        """
-        scheme = self.detection.landmarks.scheme
-        down = _down(self.detection.landmarks)
-        out = residual.copy()
-        for upper, lower in LIP_PAIRS[scheme]:
-            if not np.isfinite(residual[[upper, lower]]).all():
-                continue
-            rest = float((self._rest[lower] - self._rest[upper]) @ down)
-            model_now = float((here[lower] - here[upper]) @ down)
-            model_then = float((there[lower] - there[upper]) @ down)
-            photo = max(model_now + float((residual[lower] - residual[upper]) @ down), 0.0)
-            now, then = max(model_now - rest, 0.0), max(model_then - rest, 0.0)
-            keep = np.clip(then / max(now, 0.5 * photo, 1e-6), 0, 1)
-            gap = max(then + (photo - now) * keep, 0.0)
-            middle = (residual[upper] + residual[lower]) / 2
-            across = (residual[lower] - residual[upper]) - ((residual[lower] - residual[upper]) @ down) * down
-            half = (down * (gap - model_then) + across) / 2
-            out[upper], out[lower] = middle - half, middle + half
-        return out
 
     def _synthesize(self, expression, query) -> Synthesis:
         model = self.model
@@ -365,10 +342,10 @@ class Portrait:
 
         eyes = np.isin(part, self._ids(EYES))
         eyes_kept = eyes & self._eyes_seen
-        field = _rigid(field, eyes, eyes_kept)
+        field = hold_still(field, eyes, eyes_kept)
         inside = np.isin(part, self._ids(INSIDE))
-        field = _soften(field, eyes)
-        warped = _relit(crop, field)
+        field = soften(field, eyes)
+        warped = relit(crop, field)
         if inside.any():
             warped = self._draw_inside(warped, field, points, normals, inside)
         mask = (np.abs(field[..., :2]).max(-1) > 0.03) | (np.abs(field[..., 2]) > 0.004) | inside
@@ -395,11 +372,11 @@ class Portrait:
         drawn, cover = self._model_inside(points, normals, box)
         kept = hole & self._inside_seen[box]
         if kept.any():
-            own = _relit(self._crop, _rigid(field[box], hole, kept), box)
+            own = relit(self._crop, hold_still(field[box], hole, kept), box)
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
             # Above the teeth that the photo shows are more teeth: stretch them.  Below is the cavity.
             near, far = (0.008, 0.03) if self._own_teeth else (0.02, 0.07)
-            away[_above(kept, _down(self.detection.landmarks))] *= 0.25
+            away[above(kept, down_vector(self.detection.landmarks))] *= 0.25
             fade = smoothstep(away, near * self._unit, far * self._unit)[..., None]
             drawn = own * (1 - fade) + drawn * fade
         # An opening thinner than a lip's edge is a closed mouth: what is left there fades out.
@@ -424,17 +401,6 @@ def _conformer(model, scheme, used) -> Conformer:
     return Conformer(pose, model.landmarks[scheme].locate(pose, model.faces)[list(used)], stiffness)
 
 
-def _above(kept, down):
-    """(H, W) bool: pixels nearer to the forehead than every kept one of the same column of the face."""
-    y, x = np.mgrid[: kept.shape[0], : kept.shape[1]]
-    along = x * down[0] + y * down[1]
-    column = np.rint(x * down[1] - y * down[0]).astype(int)
-    column -= column.min()
-    top = np.full(column.max() + 1, np.inf)
-    np.minimum.at(top, column[kept], along[kept])
-    return (along < top[column]) & np.isfinite(top[column])
-
-
 def _window(marks, unit, shape):
     points = marks.points[:, :2]
     low = np.floor(np.nanmin(points, 0) - 1.0 * unit).astype(int)
@@ -444,80 +410,7 @@ def _window(marks, unit, shape):
     return int(left), int(top), int(right - left), int(bottom - top)
 
 
-def _closed_where_touching(marks, pairs, threshold):
-    """Landmarks with each pair that is nearer than `threshold` px (or crossed) drawn to its middle."""
-    points = marks.points[:, :2].copy()
-    down = _down(marks)
-    gaps = np.array([(points[lower] - points[upper]) @ down for upper, lower in pairs])
-    if gaps.max() < threshold:
-        for upper, lower in pairs:
-            points[upper] = points[lower] = (points[upper] + points[lower]) / 2
-    return points
-
-
-def _down(marks):
-    from affect3d.landmark_groups import EYE_CORNERS
-
-    right, left = EYE_CORNERS[marks.scheme]
-    across = marks.points[left, :2] - marks.points[right, :2]
-    across = across / np.linalg.norm(across)
-    return np.array([-across[1], across[0]])
-
-
-def _shrink_gaps(residual, here, there, pairs):
-    """Residuals for another expression: what opened a pair beyond the model fades as the model closes it."""
-    out = residual.copy()
-    for upper, lower in pairs:
-        if not np.isfinite(residual[[upper, lower]]).all():
-            continue
-        now, then = np.linalg.norm(here[lower] - here[upper]), np.linalg.norm(there[lower] - there[upper])
-        keep = np.clip(then / max(now, 1e-6), 0, 1)
-        middle = (residual[upper] + residual[lower]) / 2
-        half = (residual[lower] - residual[upper]) / 2 * keep
-        out[upper], out[lower] = middle - half, middle + half
-    return out
-
-
 def _log_gain(before, after, lighting):
     floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
     ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
     return np.log(np.clip(ratio, 0.75, 1.2))
-
-
-def _soften(field, region):
-    """The field with its steep flanks at the border of `region` smoothed over a pixel or so.
-
-    The border follows whole pixels; without this the stairs show along lids and lips.
-    """
-    if not region.any():
-        return field
-    edge = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    weight = cv2.GaussianBlur(cv2.dilate(edge, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)
-    return field + weight[..., None] * (cv2.GaussianBlur(field, (0, 0), 1.0) - field)
-
-
-def _carry_over_edge(colours, region):
-    """`colours` (H, W, 3) of `region` carried a little over its edge, for the blurred edge to mix with."""
-    weight = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1.5)[..., None]
-    carried = cv2.GaussianBlur(np.where(region[..., None], colours, 0).astype(np.float32), (0, 0), 1.5)
-    return np.where(region[..., None], colours, carried / np.maximum(weight, 1e-3)).astype(np.float32)
-
-
-def _relit(image, field, box=None):
-    """`image` moved and its light changed as `field` says; `box` is the field's place in the image."""
-    displacement = field[..., :2]
-    if box is not None:
-        top, left = box[0].start, box[1].start
-        displacement = displacement + np.array([left, top], np.float32)
-    warped = sample(image, displacement).astype(np.float32)
-    # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
-    return np.clip(warped * np.exp(field[..., 2:] / 2.2), 0, 255)
-
-
-def _rigid(field, region, kept):
-    """In `region` nothing moves where `kept`, and what lies between follows smoothly."""
-    if not region.any():
-        return field
-    out = field.copy()
-    out[kept] = 0
-    return extend(out, ~region | kept, np.ones_like(region))

@@ -16,7 +16,9 @@ import numpy as np
 
 from affect3d.render.poisson import poisson_blend
 
-__all__ = ["Field", "extend", "sample", "skin_field", "smoothstep"]
+__all__ = [
+    "Field", "above", "carry_over_edge", "extend", "hold_still", "relit", "sample", "skin_field", "smoothstep", "soften",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +82,53 @@ def smoothstep(x, low: float, high: float):
     """0 below `low`, 1 above `high`, C1 between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def relit(image, field, box=None):
+    """`image` moved and its light changed as `field` says; `box` is the field's place in the image."""
+    displacement = field[..., :2]
+    if box is not None:
+        top, left = box[0].start, box[1].start
+        displacement = displacement + np.array([left, top], np.float32)
+    warped = sample(image, displacement).astype(np.float32)
+    # a change of light acts on linear light; on encoded values it is close to a power of 1 / 2.2
+    return np.clip(warped * np.exp(field[..., 2:] / 2.2), 0, 255)
+
+
+def hold_still(field, region, kept):
+    """In `region` nothing moves where `kept`, and what lies between follows smoothly."""
+    if not region.any():
+        return field
+    out = field.copy()
+    out[kept] = 0
+    return extend(out, ~region | kept, np.ones_like(region))
+
+
+def soften(field, region):
+    """The field with its steep flanks at the border of `region` smoothed over a pixel or so.
+
+    The border follows whole pixels; without this the stairs show along lids and lips.
+    """
+    if not region.any():
+        return field
+    edge = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    weight = cv2.GaussianBlur(cv2.dilate(edge, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.8)
+    return field + weight[..., None] * (cv2.GaussianBlur(field, (0, 0), 1.0) - field)
+
+
+def carry_over_edge(colours, region):
+    """`colours` (H, W, 3) of `region` carried a little over its edge, for the blurred edge to mix with."""
+    weight = cv2.GaussianBlur(region.astype(np.float32), (0, 0), 1.5)[..., None]
+    carried = cv2.GaussianBlur(np.where(region[..., None], colours, 0).astype(np.float32), (0, 0), 1.5)
+    return np.where(region[..., None], colours, carried / np.maximum(weight, 1e-3)).astype(np.float32)
+
+
+def above(kept, down):
+    """(H, W) bool: pixels nearer to the forehead than every kept one of the same column of the face."""
+    y, x = np.mgrid[: kept.shape[0], : kept.shape[1]]
+    along = x * down[0] + y * down[1]
+    column = np.rint(x * down[1] - y * down[0]).astype(int)
+    column -= column.min()
+    top = np.full(column.max() + 1, np.inf)
+    np.minimum.at(top, column[kept], along[kept])
+    return (along < top[column]) & np.isfinite(top[column])

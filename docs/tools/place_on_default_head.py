@@ -187,23 +187,28 @@ def place(model, places, loops) -> dict[str, MeshLandmarks]:
         found = nearest_on_mesh(points, model.mean, model.faces[skin])
         return skin[found.faces].astype(np.int32), np.array(found.weights, float)
 
-    def put(table, groups, source):
+    def put(table, groups, source, ends=None):
         # lips that overlap do not tell above from below by height; loops start in the middle of the upper lip or
         # lower lid
         for indices, ring, upper in groups:
             mouth = ring is loops.contact or ring is loops.vermilion
+            x = source[:, 0]
+            if ends:  # from the measured corners to those of the loop, so that no point falls off its end
+                there = model.mean[ring, 0]
+                here = [source[i, 0] for i, (r, _) in ends.items() if r is ring]
+                x = there.min() + (x - min(here)) / (max(here) - min(here)) * np.ptp(there)
             for i in indices:
-                table[0][i], table[1][i] = loops.at_x(ring, source[i, 0], upper == mouth)
+                table[0][i], table[1][i] = loops.at_x(ring, x[i], upper == mouth)
 
     right, left = loops.lids[1], loops.lids[0]
     table = near(places)
+    ends = {78: (loops.contact, False), 308: (loops.contact, True), 61: (loops.vermilion, False),
+            291: (loops.vermilion, True), 33: (right, False), 133: (right, True), 263: (left, True), 362: (left, False)}
     put(table, (
         (INNER_UPPER, loops.contact, True), (INNER_LOWER, loops.contact, False),
         (OUTER_UPPER, loops.vermilion, True), (OUTER_LOWER, loops.vermilion, False),
         (RIGHT_UPPER, right, True), (RIGHT_LOWER, right, False), (LEFT_UPPER, left, True), (LEFT_LOWER, left, False),
-    ), places)  # fmt: skip
-    ends = {78: (loops.contact, False), 308: (loops.contact, True), 61: (loops.vermilion, False),
-            291: (loops.vermilion, True), 33: (right, False), 133: (right, True), 263: (left, True), 362: (left, False)}
+    ), places, ends)  # fmt: skip
     for i, (ring, to_left) in ends.items():
         table[0][i], table[1][i] = loops.end(ring, to_left)
     # the middle of each iris, then towards +x, up, -x, down, which is the detector's order
