@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
+from affect3d.render.raster import rasterize, screen_points
 from scipy.ndimage import binary_fill_holes, label
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
@@ -15,7 +16,6 @@ from affect3d.model.head_expressions import ARKIT_NAMES
 from affect3d.model.head_repairs import rigid_displacement, seal
 from affect3d.model.identity_space import draw_identities
 from affect3d.model.morphable import MorphableModel
-from affect3d.render.raster import rasterize, screen_points
 
 INNER_UPPER, INNER_LOWER = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
 LIDS = {
@@ -238,7 +238,7 @@ def test_lids_close_over_the_eye_without_letting_it_through(head):
         visible = np.isin(drawn_parts(head, shape(head, **both("eyeBlink", weight)), camera), eyes)
         shown.append(visible.sum())
         # two openings at most, and none but specks beside them: the ball does not come through the lid
-        pieces, count = label(visible)
+        pieces, _ = label(visible)
         sizes = np.sort(np.bincount(pieces.ravel())[1:])[::-1]
         assert sizes[2:].sum() <= 0.01 * shown[0], weight
     assert (np.diff(shown) <= 0).all()
@@ -381,7 +381,8 @@ def test_eyeball_is_a_closed_ball_with_an_iris_of_the_right_size():
     a, b, c = ball.vertices[ball.faces].transpose(1, 0, 2)
     assert 4.0 < np.einsum("fi,fi->", a, np.cross(b, c)) / 6 < 4 / 3 * np.pi
     np.testing.assert_allclose(np.arccos(ball.vertices[ball.rim, 2]), IRIS_ANGLE, atol=1e-9)
-    np.testing.assert_allclose(ball.vertices[ball.rim][:, :2] / np.sin(IRIS_ANGLE), [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=1e-9)
+    rim = ball.vertices[ball.rim][:, :2] / np.sin(IRIS_ANGLE)
+    np.testing.assert_allclose(rim, [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=1e-9)
     with pytest.raises(ValueError, match="around"):
         eyeball(10)
 
@@ -405,7 +406,8 @@ def test_rigid_displacement_finds_a_known_motion():
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     rotation *= np.sign(np.linalg.det(rotation))
     moved = source @ rotation.T + [1, 2, 3]
-    np.testing.assert_allclose(rigid_displacement(source, moved, points_), points_ @ rotation.T + [1, 2, 3] - points_, atol=1e-9)
+    wanted = points_ @ rotation.T + [1, 2, 3] - points_
+    np.testing.assert_allclose(rigid_displacement(source, moved, points_), wanted, atol=1e-9)
 
 
 def test_draws_are_seeded_and_macro_weights_sum_to_one(folder):

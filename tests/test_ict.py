@@ -63,14 +63,15 @@ def folder(content, tmp_path_factory):
     names = content["expression_names"].tolist()
     for name in ("jawOpen", "browInnerUp_L", "browInnerUp_R"):
         write_obj(folder / f"{name}.obj", neutral + content["expression"][names.index(name)], [], [], [])
-    marks = {"idx_to_landmark_verts": content["landmarks_ibug68"].tolist(), "landmarks68": content["landmarks_ibug68"].tolist()}
+    marks = {"landmarks68": content["landmarks_ibug68"].tolist()}
     (folder / "vertex_indices.json").write_text(json.dumps(marks))
     return folder
 
 
 def test_units_frame_and_names_are_ours(model, content):
     assert model.mean.shape == (COUNT, 3)
-    np.testing.assert_allclose(np.ptp(model.mean, axis=0), np.ptp(content["neutral"].astype(float), axis=0) * 10, rtol=1e-6)
+    size = np.ptp(content["neutral"].astype(float), axis=0)
+    np.testing.assert_allclose(np.ptp(model.mean, axis=0), 10 * size, rtol=1e-6)
     eyes = [model.mean[model.part_vertices(n)] for n in ("eye_left", "eye_right")]
     middles = [(e.max(0) + e.min(0)) / 2 for e in eyes]
     assert 55 < middles[0][0] - middles[1][0] < 75

@@ -23,7 +23,8 @@ def small_model(seed=0, **change):
         identity=rng.standard_normal((2, 6, 3)), identity_std=np.array([3.0, 1.0]),
         expression=rng.standard_normal((2, 6, 3)), expression_names=("jawOpen", "mouthSmileLeft"),
         landmarks={"ibug68": marks}, parts=np.array([0, 1, 1]), part_names=("face", "lips"),
-        colours=rng.integers(0, 255, (6, 3)), uv=rng.random((5, 2)), uv_faces=np.array([[0, 1, 2], [2, 3, 4], [0, 1, 4]]),
+        colours=rng.integers(0, 255, (6, 3)), uv=rng.random((5, 2)),
+        uv_faces=np.array([[0, 1, 2], [2, 3, 4], [0, 1, 4]]),
         name="small", licence="CC0-1.0", source="a test", notes="ünïcode",
     )  # fmt: skip
     return MorphableModel(**{**values, **change})

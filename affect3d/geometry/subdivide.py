@@ -187,4 +187,5 @@ def _smooth_operator(quads, count, where, edges, edge_of, split, centred):
         + sparse.diags_array(on_border * 0.25) @ ends @ sparse.diags_array(border * 1.0) @ midpoint
         + sparse.diags_array(keep * 1.0)
     )
-    return sparse.vstack([corners, edge_points.tocsr()[np.flatnonzero(split)], centroid[np.flatnonzero(centred)]]).tocsr()
+    edge_points, face_points = edge_points.tocsr()[np.flatnonzero(split)], centroid[np.flatnonzero(centred)]
+    return sparse.vstack([corners, edge_points, face_points]).tocsr()

@@ -93,7 +93,9 @@ def build_default_head(folder, progress: Progress = silent) -> MorphableModel:
     mean[start:end] += _TONGUE_SHIFT
 
     progress(3, steps, "default head: expressions")
-    names, expression = head_expressions(folder, base, regions, topology, body, mean, mirror, scale, spread, refined_gap)
+    names, expression = head_expressions(
+        folder, base, regions, topology, body, mean, mirror, scale, spread, refined_gap
+    )
 
     progress(4, steps, "default head: components")
     identity, deviations = _identity_modes(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Eyeball", "eyeball", "IRIS_ANGLE"]
+__all__ = ["IRIS_ANGLE", "Eyeball", "eyeball"]
 
 #: Half the angle of the iris seen from the centre of MakeHuman's eyeball, radians.  That ball is larger
 #: (17 mm) than a real one (12 mm); the iris keeps its real radius of 5.9 mm.

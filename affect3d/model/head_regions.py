@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["HeadRegions", "PART_NAMES", "edge_loop", "head_regions"]
+__all__ = ["PART_NAMES", "HeadRegions", "edge_loop", "head_regions"]
 
 #: Names of the part labels, in the order of their numbers.
 PART_NAMES = (

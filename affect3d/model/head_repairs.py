@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-__all__ = ["LID_FALL_OFF", "LIP_FALL_OFF", "seal", "rigid_displacement", "sealing_shift"]
+__all__ = ["LID_FALL_OFF", "LIP_FALL_OFF", "rigid_displacement", "seal", "sealing_shift"]
 
 #: How far each loop around the mouth follows the line where the lips meet, by its place counted from that line,
 #: negative towards the skin.

@@ -25,13 +25,14 @@ def landmark_table(name: str, faces) -> dict[str, MeshLandmarks]:
     Parameters
     ----------
     faces : (F, 3) int array
-        Compared with the topology the table was made for.
+        Its first rows, as many as the table says, are compared with those the table was made for; what follows them
+        (the teeth) may change.
     """
     path = _FOLDER / f"{name}_landmarks.npz"
     if not path.exists():
         return {}
     with np.load(path, allow_pickle=False) as table:
-        if str(table["topology"]) != topology_digest(faces):
+        if "count" not in table.files or str(table["topology"]) != topology_digest(faces[: int(table["count"])]):
             return {}
         return {
             scheme: MeshLandmarks(scheme, table[f"{scheme}_faces"], table[f"{scheme}_weights"])

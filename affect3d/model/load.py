@@ -54,14 +54,20 @@ def load_model(spec=None, progress: Progress = silent) -> MorphableModel:
 
 
 def default_head_cache() -> Path:
-    """Where the built default head is kept."""
+    """Where the built default head is kept.
+
+    Its name holds a digest of the builder's modules and of the table of landmarks, so that a head built by others
+    is not used.
+    """
     from affect3d.assets import cache_folder
     from affect3d.model.default_head import BUILDER_VERSION
 
-    # The table of landmarks is part of what is cached, so a new table asks for a new file.
-    table = Path(__file__).parent / "data" / "default_head_landmarks.npz"
-    digest = hashlib.sha256(table.read_bytes()).hexdigest()[:8] if table.exists() else "none"
-    return cache_folder() / f"default-head-{BUILDER_VERSION}-{digest}.safetensors"
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    table, subdivision = here / "data" / "default_head_landmarks.npz", here.parent / "geometry" / "subdivide.py"
+    for path in (*sorted(here.glob("*.py")), table, subdivision):
+        digest.update(path.read_bytes() if path.exists() else b"none")
+    return cache_folder() / f"default-head-{BUILDER_VERSION}-{digest.hexdigest()[:10]}.safetensors"
 
 
 def _default_head(progress: Progress) -> MorphableModel:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from affect3d.render.raster import interpolate, rasterize, screen_points
 
 from affect3d.assets import asset_path
 from affect3d.camera import Camera
@@ -26,7 +27,6 @@ from affect3d.model.default_head import _ear_weight, build_default_head
 from affect3d.model.head_regions import head_regions
 from affect3d.model.head_topology import head_topology
 from affect3d.model.landmark_tables import topology_digest
-from affect3d.render.raster import interpolate, rasterize, screen_points
 
 TABLE = Path(__file__).resolve().parents[2] / "affect3d/model/data/default_head_landmarks.npz"
 INNER_UPPER, INNER_LOWER = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
@@ -73,7 +73,7 @@ def measure(model) -> tuple[np.ndarray, np.ndarray]:
         for yaw, pitch, jaw in ((0, 0, 0.0), (0, 0, 0.25), (-18, 5, 0.12), (18, 5, 0.12), (-32, 0, 0.0), (32, 0, 0.0)):
             vertices = model.instance(who, model.expression_vector({"jawOpen": jaw}))
             view = camera(yaw, pitch)
-            image, raster = picture(model, vertices, view)
+            image, _ = picture(model, vertices, view)
             faces = detect_faces(image)
             if not faces:
                 continue
@@ -247,7 +247,8 @@ def main(argv=None):
     places = symmetric(places, pairs)
     landmarks = place(model, places, Loops(model))
     TABLE.parent.mkdir(exist_ok=True)
-    content = {"topology": np.array(topology_digest(model.faces))}
+    count = int(np.flatnonzero(model.part_faces("teeth_upper", "gums"))[0])  # the teeth come last and have no landmarks
+    content = {"topology": np.array(topology_digest(model.faces[:count])), "count": np.array(count)}
     for scheme, marks in landmarks.items():
         content[f"{scheme}_faces"] = marks.faces
         content[f"{scheme}_weights"] = marks.weights.astype(np.float32)
