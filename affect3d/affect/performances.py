@@ -31,7 +31,7 @@ _CLOSED_LIPS = ("mouthPressLeft", "mouthPressRight", "mouthRollLower", "mouthRol
 # is asked for at moderate arousal and fear where "terrified" lies.
 _FREQUENCY = {
     "happy": 10, "sad": 24, "depressed": 8, "surprised": 8, "astonished": 10, "terrified": 28, "disgusted": 8,
-    "angry": 40, "enraged": 6, "hate": 20, "contemptuous": 6, "excited": 12, "relaxed": 16, "bored": 14,
+    "angry": 34, "enraged": 6, "hate": 20, "contemptuous": 6, "excited": 12, "relaxed": 16, "bored": 14,
     "fatigued": 10, "quiet": 8, "leisurely": 8,
 }  # fmt: skip
 
