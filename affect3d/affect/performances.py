@@ -20,7 +20,7 @@ from affect3d.affect.tables import ARKIT_SHAPES, arkit_weights, emotion_terms, e
 __all__ = ["PerformanceOptions", "perform"]
 
 # Distance from the origin at which an action-unit pattern reaches the strength its table gives.
-_FULL_RADIUS = 0.8
+_FULL_RADIUS = 0.65
 # Lips part in core_weights already, so the units that only part them would do so twice.
 _CORE_UNITS = (25, 26, 27)
 # Lips that touch: a jaw that opens takes these away, or the two shapes would fight.
