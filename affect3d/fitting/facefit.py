@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from affect3d.camera import Camera
 from affect3d.fitting.contour import outline_normals, slide
@@ -18,6 +19,8 @@ from affect3d.model import MorphableModel
 
 __all__ = ["FaceFit", "FitOptions", "fit_face"]
 
+
+_BLAS = ThreadpoolController()
 
 #: What MediaPipe's scores say of faces at rest: medians (for the shrug of the lower lip the upper
 #: quartile, because it varies most) over neutral photographs of 30 people.  Without their side.
@@ -141,7 +144,9 @@ def fit_face(
     scores = None if isinstance(detection, Landmarks) else detection.expression_scores
     basis = landmark_basis(model, landmarks.scheme, min(options.identity_modes, len(model.identity)))
     problem = _Problem(landmarks, basis, model, scores, image_size, options)
-    return problem.solve()
+    # The matrices are small: more than one BLAS thread only makes the threads wait for each other.
+    with _BLAS.limit(limits=1, user_api="blas"):
+        return problem.solve()
 
 
 def _guess(scores, name) -> float:

@@ -66,7 +66,7 @@ def circle_sheet(
     sheet = np.full((shape[0] * (size + bar), shape[1] * size, 3), PAPER, np.uint8)
     _put(sheet, home, small.pixels, "photo", size, bar)
     for place, ((v, a), image) in zip(places, faces):
-        _put(sheet, place, image, f"valence {v:+.2f}  arousal {a:+.2f}", size, bar)
+        _put(sheet, place, image, f"valence {round(v, 2) + 0.0:+.2f}  arousal {round(a, 2) + 0.0:+.2f}", size, bar)
     return sheet
 
 
