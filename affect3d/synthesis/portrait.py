@@ -340,6 +340,9 @@ class Portrait:
         domain = self._domain(skin)
         known &= domain
         field = skin_field(seen[..., :2], known, seen[..., 2], domain).values
+        # Light changes on the face, not on what lies behind it.
+        beside = cv2.distanceTransform((~known).astype(np.uint8), cv2.DIST_L2, 3)
+        field[..., 2] *= 1 - smoothstep(beside, 0.0, 0.12 * self._unit)
 
         eyes = np.isin(part, self._ids(EYES))
         eyes_kept = eyes & self._eyes_seen
