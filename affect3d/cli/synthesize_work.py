@@ -95,7 +95,8 @@ def _portraits(pixels, model, landmarks, options) -> list:
 
     def portrait(face):
         return Portrait.from_photo(
-            pixels, model=model, face=face, landmarks=landmarks, detector=options.detector, progress=terminal
+            pixels, model=model, face=face, landmarks=landmarks, detector=options.detector, progress=terminal,
+            thorough=options.face is None or options.face > 0,  # whoever names faces wants the small ones counted
         )
 
     if options.face is not None:

@@ -10,7 +10,7 @@ from affect3d.render.shading import harmonics
 __all__ = ["render_interior", "white_reference"]
 
 #: White over the upper quartile of teeth: their reflectance and shading are below one.
-WHITER = 1.2
+WHITER = 1.3
 
 
 def white_reference(linear, skin, teeth) -> np.ndarray:
@@ -80,6 +80,6 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     behind = np.clip(depth - lip_depth, 0, 80)
     falloff = np.exp(-np.maximum(behind - 18, 0) / 16.0)
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    contact = 0.3 + 0.7 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
+    contact = 0.38 + 0.62 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
     return (albedo * white * light).astype(np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 
 from affect3d.affect import express as query_affect
 from affect3d.affect import expression_for
-from affect3d.detect import FaceDetection, NoFaceError, detect_faces
+from affect3d.detect import FaceDetection, LandmarkerOptions, NoFaceError, detect_faces
 from affect3d.detect.schemes import to_ibug68
 from affect3d.fitting import FaceFit, fit_face
 from affect3d.geometry.triangles import vertex_normals
@@ -88,7 +88,8 @@ class Portrait:
 
     @classmethod
     def from_photo(
-        cls, pixels, model=None, face: int = 0, landmarks=None, detector="mediapipe", progress: Progress = silent
+        cls, pixels, model=None, face: int = 0, landmarks=None, detector="mediapipe", progress: Progress = silent,
+        thorough: bool = False,
     ) -> Portrait:
         """Find a face, fit the model.
 
@@ -103,6 +104,8 @@ class Portrait:
         landmarks : Landmarks, optional
             Used instead of a detector.
         detector : {"mediapipe", "dlib"}
+        thorough : bool
+            Look for small faces beside large ones too (slower; MediaPipe only).
 
         Raises
         ------
@@ -122,7 +125,7 @@ class Portrait:
             detections = (FaceDetection(np.r_[low, high], 1.0, landmarks, None, None),)
         else:
             progress(0, 2, "finding faces")
-            detections = detect_faces(pixels, detector=detector)
+            detections = detect_faces(pixels, detector, LandmarkerOptions(thorough=thorough))
         if not detections:
             raise NoFaceError("no face was found in the photo; try a larger or more frontal picture, or give landmarks")
         if not 0 <= face < len(detections):
