@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba
 import numpy as np
+
+_THREADS = min(os.cpu_count() or 1, 8)
 
 __all__ = ["Raster", "interpolate", "rasterize", "screen_points"]
 
@@ -83,79 +87,87 @@ def rasterize(points, faces, width: int, height: int, cull: bool = False, near: 
     face = np.full((height, width), -1, np.int32)
     weights = np.zeros((height, width, 3), np.float32)
     depth = np.full((height, width), np.inf, np.float32)
-    _fill(points, faces, cull, near, face, weights, depth)
+    _in_bands(height, lambda row0, row1: _fill(points, faces, cull, near, face, weights, depth, row0, row1))
     return Raster(face, weights, depth)
 
 
 def interpolate(raster: Raster, faces, values) -> np.ndarray:
     """Per-vertex `values` (V, D) at every pixel, (H, W, D) float32; zeros where there is no triangle."""
     values = np.ascontiguousarray(np.asarray(values, np.float32).reshape(len(values), -1))
-    return _interpolate(raster.face, raster.weights, np.ascontiguousarray(faces, np.int32), values)
+    faces = np.ascontiguousarray(faces, np.int32)
+    height, width = raster.face.shape
+    out = np.zeros((height, width, values.shape[1]), np.float32)
+    _in_bands(height, lambda row0, row1: _interpolate(raster.face, raster.weights, faces, values, out, row0, row1))
+    return out
 
 
-@numba.njit(cache=True, parallel=True)
-def _fill(points, faces, cull, near, face, weights, depth):  # pragma: no cover - compiled
-    height, width = face.shape
-    bands = 8
-    # Each band of rows belongs to one thread, so there are no races and the result has one value.
-    for band in numba.prange(bands):
-        row0 = height * band // bands
-        row1 = height * (band + 1) // bands
-        for f in range(len(faces)):
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            z0, z1, z2 = points[a, 2], points[b, 2], points[c, 2]
-            if z0 < near or z1 < near or z2 < near:
-                continue
-            y0, y1, y2 = points[a, 1], points[b, 1], points[c, 1]
-            top = max(int(np.ceil(min(y0, y1, y2))), row0)
-            bottom = min(int(np.floor(max(y0, y1, y2))), row1 - 1)
-            if top > bottom:
-                continue
-            x0, x1, x2 = points[a, 0], points[b, 0], points[c, 0]
-            left = max(int(np.ceil(min(x0, x1, x2))), 0)
-            right = min(int(np.floor(max(x0, x1, x2))), width - 1)
-            if left > right:
-                continue
-            area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
-            if area == 0.0 or (cull and area > 0.0):
-                continue
-            sign = 1.0 if area > 0.0 else -1.0
-            # Edge functions, positive inside; an edge of value 0 counts if it is a top or left edge.
-            ax, ay = sign * (x2 - x1), sign * (y2 - y1)
-            bx, by = sign * (x0 - x2), sign * (y0 - y2)
-            cx, cy = sign * (x1 - x0), sign * (y1 - y0)
-            ta = ay < 0.0 or (ay == 0.0 and ax > 0.0)
-            tb = by < 0.0 or (by == 0.0 and bx > 0.0)
-            tc = cy < 0.0 or (cy == 0.0 and cx > 0.0)
-            for y in range(top, bottom + 1):
-                for x in range(left, right + 1):
-                    wa = ax * (y - y1) - ay * (x - x1)
-                    if wa < 0.0 or (wa == 0.0 and not ta):
-                        continue
-                    wb = bx * (y - y2) - by * (x - x2)
-                    if wb < 0.0 or (wb == 0.0 and not tb):
-                        continue
-                    wc = cx * (y - y0) - cy * (x - x0)
-                    if wc < 0.0 or (wc == 0.0 and not tc):
-                        continue
-                    # 1/z is linear on the screen; dividing by it makes the coordinates perspective-correct.
-                    pa, pb, pc = wa / z0, wb / z1, wc / z2
-                    total = pa + pb + pc
-                    z = (wa + wb + wc) / total
-                    if z < depth[y, x]:
-                        depth[y, x] = z
-                        face[y, x] = f
-                        weights[y, x, 0] = pa / total
-                        weights[y, x, 1] = pb / total
-                        weights[y, x, 2] = pc / total
+def _in_bands(height, work) -> None:
+    """Call ``work(row0, row1)`` on bands of rows, each in one thread: no races, one result."""
+    bands = min(2 * _THREADS, height)
+    edges = [height * k // bands for k in range(bands + 1)]
+    if bands < 4:
+        work(0, height)
+        return
+    with ThreadPoolExecutor(_THREADS) as pool:  # a pool of its own, so that forked processes have one too
+        list(pool.map(work, edges[:-1], edges[1:]))
 
 
-@numba.njit(cache=True, parallel=True)
-def _interpolate(face, weights, faces, values):  # pragma: no cover - compiled
-    height, width = face.shape
-    channels = values.shape[1]
-    out = np.zeros((height, width, channels), np.float32)
-    for y in numba.prange(height):
+@numba.njit(cache=True, nogil=True)
+def _fill(points, faces, cull, near, face, weights, depth, row0, row1):  # pragma: no cover - compiled
+    width = face.shape[1]
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        z0, z1, z2 = points[a, 2], points[b, 2], points[c, 2]
+        if z0 < near or z1 < near or z2 < near:
+            continue
+        y0, y1, y2 = points[a, 1], points[b, 1], points[c, 1]
+        top = max(int(np.ceil(min(y0, y1, y2))), row0)
+        bottom = min(int(np.floor(max(y0, y1, y2))), row1 - 1)
+        if top > bottom:
+            continue
+        x0, x1, x2 = points[a, 0], points[b, 0], points[c, 0]
+        left = max(int(np.ceil(min(x0, x1, x2))), 0)
+        right = min(int(np.floor(max(x0, x1, x2))), width - 1)
+        if left > right:
+            continue
+        area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+        if area == 0.0 or (cull and area > 0.0):
+            continue
+        sign = 1.0 if area > 0.0 else -1.0
+        # Edge functions, positive inside; an edge of value 0 counts if it is a top or left edge.
+        ax, ay = sign * (x2 - x1), sign * (y2 - y1)
+        bx, by = sign * (x0 - x2), sign * (y0 - y2)
+        cx, cy = sign * (x1 - x0), sign * (y1 - y0)
+        ta = ay < 0.0 or (ay == 0.0 and ax > 0.0)
+        tb = by < 0.0 or (by == 0.0 and bx > 0.0)
+        tc = cy < 0.0 or (cy == 0.0 and cx > 0.0)
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                wa = ax * (y - y1) - ay * (x - x1)
+                if wa < 0.0 or (wa == 0.0 and not ta):
+                    continue
+                wb = bx * (y - y2) - by * (x - x2)
+                if wb < 0.0 or (wb == 0.0 and not tb):
+                    continue
+                wc = cx * (y - y0) - cy * (x - x0)
+                if wc < 0.0 or (wc == 0.0 and not tc):
+                    continue
+                # 1/z is linear on the screen; dividing by it makes the coordinates perspective-correct.
+                pa, pb, pc = wa / z0, wb / z1, wc / z2
+                total = pa + pb + pc
+                z = (wa + wb + wc) / total
+                if z < depth[y, x]:
+                    depth[y, x] = z
+                    face[y, x] = f
+                    weights[y, x, 0] = pa / total
+                    weights[y, x, 1] = pb / total
+                    weights[y, x, 2] = pc / total
+
+
+@numba.njit(cache=True, nogil=True)
+def _interpolate(face, weights, faces, values, out, row0, row1):  # pragma: no cover - compiled
+    width, channels = face.shape[1], values.shape[1]
+    for y in range(row0, row1):
         for x in range(width):
             f = face[y, x]
             if f >= 0:
@@ -165,4 +177,3 @@ def _interpolate(face, weights, faces, values):  # pragma: no cover - compiled
                         + weights[y, x, 1] * values[faces[f, 1], k]
                         + weights[y, x, 2] * values[faces[f, 2], k]
                     )
-    return out
