@@ -101,6 +101,18 @@ def test_other_landmarks_can_be_given(pixels, portrait, statistics):
     np.testing.assert_array_equal(result.image[~result.mask], pixels[~result.mask])
 
 
+def test_the_papers_detector_serves_as_well(pixels, portrait, statistics):
+    pytest.importorskip("dlib", reason="dlib is not installed")
+    try:
+        by_dlib = Portrait.from_photo(pixels, portrait.model, detector="dlib", thorough=True)
+    except AssetError as error:
+        pytest.skip(f"dlib's models could not be fetched: {error}")
+    assert by_dlib.fit.scheme == "ibug68"
+    both = [p.express(0.6, 0.5, statistics).landmarks.points for p in (portrait, by_dlib)]
+    unit = interocular("ibug68", both[0])
+    assert np.median(np.linalg.norm(both[0] - both[1], axis=1)) < 0.06 * unit
+
+
 def test_the_picture_may_end_beside_the_face(pixels, portrait, statistics):
     x0, y0 = portrait.detection.box[:2].astype(int)
     cut = np.ascontiguousarray(pixels[y0 + 4 :, x0 + 6 :])

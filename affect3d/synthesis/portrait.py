@@ -125,7 +125,8 @@ class Portrait:
             detections = (FaceDetection(np.r_[low, high], 1.0, landmarks, None, None),)
         else:
             progress(0, 2, "finding faces")
-            detections = detect_faces(pixels, detector, LandmarkerOptions(thorough=thorough))
+            looking = LandmarkerOptions(thorough=True) if thorough and detector == "mediapipe" else None
+            detections = detect_faces(pixels, detector, looking)
         if not detections:
             raise NoFaceError("no face was found in the photo; try a larger or more frontal picture, or give landmarks")
         if not 0 <= face < len(detections):
@@ -142,7 +143,7 @@ class Portrait:
             raise ValueError(f"size: expected at least 32 pixels, got {size}")
         points = self.detection.landmarks.points[:, :2]
         low, high = np.nanmin(points, 0), np.nanmax(points, 0)
-        side = int(round(1.75 * float((high - low).max())))
+        side = int(round(1.6 * float((high - low).max())))
         left, top = np.floor((low + high) / 2 - [side * 0.5, side * 0.53]).astype(int)
         height, width = self.pixels.shape[:2]
         # inside the picture where that is possible, otherwise its edge is repeated
@@ -383,7 +384,7 @@ class Portrait:
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
             # Above the teeth that the photo shows are more teeth: stretch them.  Below is the cavity.
             near, far = (0.008, 0.03) if self._own_teeth else (0.02, 0.07)
-            away[above(kept, down_vector(self.detection.landmarks))] *= 0.25
+            away[above(kept, down_vector(self.detection.landmarks))] *= 0.5
             fade = smoothstep(away, near * self._unit, far * self._unit)[..., None]
             drawn = own * (1 - fade) + drawn * fade
         # An opening thinner than a lip's edge is a closed mouth: what is left there fades out.

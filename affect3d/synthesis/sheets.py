@@ -100,6 +100,7 @@ def _with_axes(sheet, centres):
     for k, value in enumerate(centres):
         _write(out, f"{value:+.1f}", edge + (k + 0.5) * cell - edge / 3, height + edge * 0.7, scale)
         _write(out, f"{value:+.1f}", 2, height - (k + 0.5) * cell, scale)
-    _write(out, "valence", width - cell * 0.4, height + edge * 0.7, scale)
-    _write(out, "arousal", 2, edge * 0.8, scale * 0.75)
+    # the axes' names stand between two middle figures, where nothing else is
+    _write(out, "valence", edge + width / 2 - edge * 0.55, height + edge * 0.7, scale)
+    _write(out, "arousal", 2, height / 2 + edge * 0.1, scale * 0.75)
     return out
