@@ -148,6 +148,16 @@ def test_pictures_without_a_face_or_of_another_kind_are_refused(picture, message
         Portrait.from_photo(picture, portrait.model)
 
 
+@pytest.mark.parametrize(
+    "move, message", [(lambda p: p * 0.02, "8 px|outline|landmarks"), (lambda p: p + 4000, "outside"),
+                      (lambda p: np.where(np.arange(68)[:, None] == 36, np.nan, p), "eye corners")],
+)
+def test_landmarks_that_fit_no_face_in_the_picture_are_refused(move, message, pixels, portrait):
+    points = to_ibug68(portrait.detection.landmarks).points
+    with pytest.raises(ValueError, match=message):
+        Portrait.from_photo(pixels, portrait.model, landmarks=Landmarks("ibug68", move(points)))
+
+
 def test_a_face_that_is_not_there_is_refused(pixels, portrait):
     with pytest.raises(ValueError, match="face"):
         Portrait.from_photo(pixels, portrait.model, face=7)

@@ -22,7 +22,7 @@ from affect3d.render.poisson import poisson_blend
 from affect3d.render.raster import interpolate, rasterize, screen_points
 from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
-from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
+from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, OUTLINE, UNUSED, interocular
 from affect3d.synthesis.interior import render_interior, white_reference
 from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
 from affect3d.synthesis.warp import above, carry_over_edge, hold_still, relit, skin_field, smoothstep, soften
@@ -34,8 +34,8 @@ EYES = ("eye_left", "eye_right")
 INSIDE = ("mouth", "teeth_upper", "teeth_lower", "gums", "tongue")
 #: Eyeballs are drawn this much farther away, so that a lid always covers them, mm.
 EYE_SINK = 3.0
-#: The middle of the lips lies this far in front of the mouth's corners, mm.
-LIP_FORWARD = 10.0
+#: The middle of the lips lies this far in front of the middle of all landmarks, mm.
+LIP_FORWARD = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,10 @@ class Portrait:
         self.face_count = face_count
         marks = detection.landmarks
         self._unit = interocular(marks.scheme, marks.points)
+        if not self._unit >= 8:  # NaN too
+            raise ValueError(
+                f"landmarks: the outer eye corners must be at least 8 px apart for a face to be drawn, got {self._unit:.1f}"
+            )
         self._left, self._top, width, height = _window(marks, self._unit, pixels.shape)
         self._crop = np.ascontiguousarray(pixels[self._top : self._top + height, self._left : self._left + width])
         self._camera = fit.camera.cropped(self._left, self._top, width, height)
@@ -179,7 +183,7 @@ class Portrait:
         located = on_mesh.locate(self._fitted, model.faces)
         self._rest = fit.camera.project(on_mesh.locate(model.instance(fit.identity), model.faces))
         self._depths = fit.camera.to_camera(located)[:, 2]
-        self._lip_depth = float(np.mean(self._depths[list(MOUTH_CORNERS[marks.scheme])])) - LIP_FORWARD
+        self._lip_depth = float(np.nanmedian(self._depths[self._used])) - LIP_FORWARD
         target = closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
         predicted = fit.camera.project(located)
         predicted[outline] = fit.predicted[outline]
@@ -228,6 +232,8 @@ class Portrait:
         step = max(1, int(np.sqrt(pick.sum() / 20000)))
         chosen = np.zeros_like(pick)
         chosen[::step, ::step] = pick[::step, ::step]
+        if chosen.sum() < 9:  # a face of a few pixels, or one that lies outside the picture
+            raise ValueError("landmarks: hardly any skin of the fitted face lies in the picture; check them")
         shown = luminance[self._inside_seen]
         self._own_teeth = bool(
             shown.size > 0.004 * self._unit**2 and np.percentile(shown, 75) > 0.5 * np.median(luminance[pick])
@@ -398,8 +404,6 @@ class Portrait:
         return out
 
 
-
-
 @lru_cache(maxsize=4)
 def _conformer(model, scheme, used) -> Conformer:
     """Prepared once for a model and a set of landmarks; every photo then costs a matrix product."""
@@ -430,6 +434,8 @@ def _window(marks, unit, shape):
     high = np.ceil(np.nanmax(points, 0) + 1.0 * unit).astype(int)
     left, top = np.maximum(low, 0)
     right, bottom = min(high[0], shape[1]), min(high[1], shape[0])
+    if right - left < 16 or bottom - top < 16:
+        raise ValueError(f"landmarks: they lie outside the picture of {shape[1]} x {shape[0]} pixels")
     return int(left), int(top), int(right - left), int(bottom - top)
 
 
