@@ -130,7 +130,8 @@ def main(argv=None):
         values = [p.get("identity", np.nan) for p in row["points"]]
         errors = [p.get("obedience", np.nan) for p in row["points"]]
         print(
-            f"{path.name:<24} fit {row['fit_rms']:.3f}  identity {np.nanmedian(values):.3f} max {np.nanmax(values):.3f}  "
+            f"{path.name:<24} fit {row['fit_rms']:.3f}  "
+            f"identity {np.nanmedian(values):.3f} max {np.nanmax(values):.3f}  "
             f"obedience {np.nanmedian(errors):.3f} max {np.nanmax(errors):.3f}  "
             f"{setup:.2f} + {np.median([p['seconds'] for p in row['points']]):.2f} s", flush=True,
         )

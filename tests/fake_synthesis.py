@@ -33,7 +33,9 @@ class Portrait:
         self.pixels, self.model, self.face, self.face_count, self.fit = pixels, model, face, face_count, Fit()
 
     @classmethod
-    def from_photo(cls, pixels, model=None, face=0, landmarks=None, detector="mediapipe", progress=None, thorough=False):
+    def from_photo(
+        cls, pixels, model=None, face=0, landmarks=None, detector="mediapipe", progress=None, thorough=False
+    ):
         cls.calls.append({"face": face, "landmarks": landmarks, "detector": detector})
         if cls.fail is not None:
             raise cls.fail

@@ -128,6 +128,24 @@ def test_sheets_have_a_cell_for_each_affect(portrait, statistics):
     assert circle.shape[1] == 192
 
 
+def test_a_large_photo_is_worked_on_small_and_drawn_at_its_own_resolution(portrait, pixels, statistics, monkeypatch):
+    monkeypatch.setattr("affect3d.synthesis.portrait.WORKING_UNIT", 0.6 * portrait._unit)
+    again = Portrait(pixels, portrait.model, portrait.fit, portrait.detection)
+    assert again._crop.shape[0] < again._full.shape[0]
+    small, native = (p.express(0.6, 0.7, statistics) for p in (again, portrait))
+    np.testing.assert_array_equal(small.image[~small.mask], pixels[~small.mask])
+    error = np.linalg.norm(found(small.image) - small.landmarks.points, axis=1)
+    assert np.median(error) < 0.035 * interocular("ibug68", small.landmarks.points)
+    both = small.mask & native.mask
+    assert np.abs(small.image[both].astype(int) - native.image[both]).mean() < 4
+
+    # sharpness is the photo's, not the working resolution's
+    def sharpness(image):
+        return np.abs(np.diff(image[both.any(1)][:, both.any(0)].astype(int), axis=0)).mean()
+
+    assert sharpness(small.image) > 0.9 * sharpness(native.image)
+
+
 def test_lips_that_touch_within_the_detectors_error_count_as_closed():
     points = np.random.default_rng(0).uniform(100, 200, (68, 2))
     points[36], points[45] = (100, 100), (200, 100)
@@ -141,7 +159,10 @@ def test_lips_that_touch_within_the_detectors_error_count_as_closed():
 
 @pytest.mark.parametrize(
     "picture, message",
-    [(np.zeros((8, 8)), "pixels"), (np.zeros((8, 8, 4), np.uint8), "pixels"), (np.zeros((64, 64, 3), np.uint8), "no face")],
+    [
+        (np.zeros((8, 8)), "pixels"), (np.zeros((8, 8, 4), np.uint8), "pixels"),
+        (np.zeros((64, 64, 3), np.uint8), "no face"),
+    ],
 )
 def test_pictures_without_a_face_or_of_another_kind_are_refused(picture, message, portrait):
     with pytest.raises(ValueError, match=message):

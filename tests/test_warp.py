@@ -81,8 +81,11 @@ def test_a_path_that_stays_is_constant():
 
 
 @pytest.mark.parametrize(
-    "way, frames, name", [([(0, 0)], 9, "waypoints"), ([(0, 0), (2, 0)], 9, "waypoints"), ([(0, 0), (1, 0)], 1, "frames"),
-                          ([(0, 0), (np.nan, 0)], 9, "waypoints")],
+    "way, frames, name",
+    [
+        ([(0, 0)], 9, "waypoints"), ([(0, 0), (2, 0)], 9, "waypoints"), ([(0, 0), (1, 0)], 1, "frames"),
+        ([(0, 0), (np.nan, 0)], 9, "waypoints"),
+    ],
 )
 def test_bad_paths_are_named(way, frames, name):
     with pytest.raises(ValueError, match=name):

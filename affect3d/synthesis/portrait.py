@@ -23,9 +23,12 @@ from affect3d.render.raster import interpolate, rasterize, screen_points
 from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, OUTLINE, UNUSED, interocular
+from affect3d.synthesis.enlarge import WORKING_UNIT, enlarge, enlarge_fill
 from affect3d.synthesis.interior import render_interior, white_reference
 from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
-from affect3d.synthesis.warp import above, carry_over_edge, hold_still, relit, skin_field, smoothstep, soften
+from affect3d.synthesis.warp import (
+    above, carry_over_edge, hold_still, relit, skin_field, smoothstep, soften, without_inside,
+)
 
 __all__ = ["Portrait", "Synthesis"]
 
@@ -35,7 +38,7 @@ INSIDE = ("mouth", "teeth_upper", "teeth_lower", "gums", "tongue")
 #: Eyeballs are drawn this much farther away, so that a lid always covers them, mm.
 EYE_SINK = 3.0
 #: The middle of the lips lies this far in front of the middle of all landmarks, mm.
-LIP_FORWARD = 8.0
+LIP_FORWARD = 9.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +85,18 @@ class Portrait:
         self._unit = interocular(marks.scheme, marks.points)
         if not self._unit >= 8:  # NaN too
             raise ValueError(
-                f"landmarks: the outer eye corners must be at least 8 px apart for a face to be drawn, got {self._unit:.1f}"
+                f"landmarks: the outer eye corners must be at least 8 px apart to draw a face, got {self._unit:.1f}"
             )
         self._left, self._top, width, height = _window(marks, self._unit, pixels.shape)
-        self._crop = np.ascontiguousarray(pixels[self._top : self._top + height, self._left : self._left + width])
-        self._camera = fit.camera.cropped(self._left, self._top, width, height)
+        self._full = np.ascontiguousarray(pixels[self._top : self._top + height, self._left : self._left + width])
+        self._crop, self._camera = self._full, fit.camera.cropped(self._left, self._top, width, height)
+        if self._unit > WORKING_UNIT:
+            zoom = WORKING_UNIT / self._unit
+            size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+            self._crop = cv2.resize(self._full, size, interpolation=cv2.INTER_AREA)
+            self._camera = self._camera.resized(*size)
         self._setup_conformer(marks)
+        self._unit *= self._crop.shape[1] / self._full.shape[1]  # from here on, of the working resolution
         self._setup_source()
 
     @classmethod
@@ -216,7 +225,9 @@ class Portrait:
         millimetres = float(np.median(self._depths[self._used])) / self._camera.focal
         self._place_tolerance = max(1.5, 2.0 * millimetres)
         part = self._parts(raster)
-        self._skin_crop = _without_inside(self._crop, np.isin(part, self._ids(INSIDE)), self._unit)
+        self._skin_crop = without_inside(self._crop, np.isin(part, self._ids(INSIDE)), self._unit)
+        if self._crop is not self._full:
+            self._skin_full = enlarge_fill(self._full, self._crop, self._skin_crop)
         margin = max(1, round(0.012 * self._unit))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
         self._eyes_seen = cv2.erode(np.isin(part, self._ids(EYES)).astype(np.uint8), kernel) > 0
@@ -359,12 +370,18 @@ class Portrait:
         field = hold_still(field, eyes, eyes_kept)
         inside = np.isin(part, self._ids(INSIDE))
         field = soften(field, eyes)
-        warped = relit(self._skin_crop, field)
+        warped = skin = relit(self._skin_crop, field)
+        drawn, cover = np.zeros_like(skin), np.zeros(skin.shape[:2], np.float32)
         if inside.any():
-            warped = self._draw_inside(warped, field, points, normals, inside)
+            box = self._mouth_box(inside)
+            drawn[box], cover[box] = self._draw_inside(field, points, normals, inside, box)
+            warped = skin * (1 - cover[..., None]) + drawn * cover[..., None]
         mask = (np.abs(field[..., :2]).max(-1) > 0.03) | (np.abs(field[..., 2]) > 0.004) | inside
         mask &= domain | inside
         blended = poisson_blend(warped, crop, mask).image
+        if crop is not self._full:
+            correction = np.where(mask[..., None], blended - warped, 0)
+            return enlarge(self._full, self._skin_full, field, correction, drawn, cover)
         result = np.where(mask[..., None], np.clip(np.rint(blended), 0, 255).astype(np.uint8), crop)
         return result, mask
 
@@ -374,14 +391,13 @@ class Portrait:
         away = cv2.distanceTransform((~face).astype(np.uint8), cv2.DIST_L2, 5)
         return away < 0.65 * self._unit
 
-    def _draw_inside(self, warped, field, points, normals, inside):
-        """The mouth's inside over the picture: the photo's own where it shows it, else the model's."""
-        # all of it happens in the mouth's box
+    def _mouth_box(self, inside):
         rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
         pad = 6 + int(0.05 * self._unit)
-        box = (
-            slice(max(rows[0] - pad, 0), rows[-1] + pad + 1), slice(max(columns[0] - pad, 0), columns[-1] + pad + 1)
-        )
+        return slice(max(rows[0] - pad, 0), rows[-1] + pad + 1), slice(max(columns[0] - pad, 0), columns[-1] + pad + 1)
+
+    def _draw_inside(self, field, points, normals, inside, box):
+        """The mouth's inside in `box` and its coverage: the photo's own where it shows it, else the model's."""
         hole = inside[box]
         drawn, cover = self._model_inside(points, normals, box)
         kept = hole & self._inside_seen[box]
@@ -398,10 +414,7 @@ class Portrait:
         reach = 2 * int(np.ceil(0.02 * self._unit)) + 1
         thick = cv2.dilate(depth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
         alpha = cover * smoothstep(thick, 0.4 + 0.005 * self._unit, 0.8 + 0.018 * self._unit)
-        alpha = cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.6)[..., None]
-        out = warped.copy()
-        out[box] = warped[box] * (1 - alpha) + drawn * alpha
-        return out
+        return drawn, cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.6)
 
 
 @lru_cache(maxsize=4)
@@ -411,21 +424,6 @@ def _conformer(model, scheme, used) -> Conformer:
     outline = set(OUTLINE[scheme])
     stiffness = np.array([2.0 if k in outline else 0.02 for k in used])
     return Conformer(pose, model.landmarks[scheme].locate(pose, model.faces)[list(used)], stiffness)
-
-
-def _without_inside(crop, inside, unit):
-    """The picture with the mouth's inside filled from the lips, darker with depth.
-
-    Between closing lips the displacement jumps; what a pixel there picks up must not be the teeth.
-    """
-    if not inside.any():
-        return crop
-    grown = max(1, round(0.012 * unit))
-    inside = cv2.dilate(inside.astype(np.uint8), np.ones((2 * grown + 1, 2 * grown + 1), np.uint8)) > 0
-    filled = poisson_blend(np.zeros(crop.shape, np.float32), crop, inside).image
-    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)[..., None]
-    shaded = filled * (1 - 0.32 * smoothstep(depth, 0.0, 0.04 * unit))
-    return np.where(inside[..., None], np.clip(np.rint(shaded), 0, 255).astype(np.uint8), crop)
 
 
 def _window(marks, unit, shape):

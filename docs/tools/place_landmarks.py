@@ -161,9 +161,10 @@ def main(argv=None):
         where = marks.locate(model.mean, model.faces)
         change = np.nan if previous is None else np.nanmedian(np.linalg.norm(where - previous, axis=1))
         spread = np.nanmedian(np.linalg.norm(np.nanstd(rows, axis=0), axis=1))
-        print(f"round {turn + 1}: {int(lost.sum())} points without a place, median spread {spread:.2f} mm, moved {change:.2f} mm")
+        print(f"round {turn + 1}: {int(lost.sum())} points lost, median spread {spread:.2f} mm, moved {change:.2f} mm")
         previous = where
-    np.savez_compressed(options.out, faces=faces.astype(np.int32), weights=weights.astype(np.float32), triangles=len(model.faces))
+    table = {"faces": faces.astype(np.int32), "weights": weights.astype(np.float32), "triangles": len(model.faces)}
+    np.savez_compressed(options.out, **table)
 
 
 def _frontal(points):
