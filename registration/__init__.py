@@ -1,4 +1,21 @@
-"""affect3d.registration"""
+"""Bringing scans of any topology into correspondence with one template."""
 
 if __name__ != "affect3d.registration":
-    raise ImportError("this folder is the package affect3d.registration; install the project and import it by that name")
+    raise ImportError(
+        "this folder is the package affect3d.registration; install the project and import it by that name"
+    )
+
+from affect3d.registration.nonrigid import (
+    NonRigidOptions,
+    NonRigidResult,
+    NonRigidStep,
+    nonrigid_steps,
+    register_nonrigid,
+)
+from affect3d.registration.similarity import SimilarityResult, similarity_icp
+from affect3d.registration.target import Correspondence, Target
+
+__all__ = [
+    "Correspondence", "NonRigidOptions", "NonRigidResult", "NonRigidStep", "SimilarityResult", "Target",
+    "nonrigid_steps", "register_nonrigid", "similarity_icp",
+]  # fmt: skip

@@ -222,7 +222,7 @@ def test_noise_of_one_percent_leaves_small_errors(still, scheme, skin, expressio
 def test_four_times_the_noise_makes_about_four_times_the_error(still):
     errors = []
     for noise in (0.0025, 0.01):
-        fits = [(t := Truth(still, "mediapipe478", 10, seed=s), s) for s in range(6)]
+        fits = [(Truth(still, "mediapipe478", 10, seed=s), s) for s in range(6)]
         sharp = replace(PLAIN, sigma=noise, outline_sigma=noise, expression_sigma=2.0)
         errors.append(np.mean([t.skin(fit_face(t.landmarks(noise, s), still, SIZE, sharp), still) for t, s in fits]))
     assert 2.5 < errors[1] / errors[0] < 6

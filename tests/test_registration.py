@@ -1,0 +1,168 @@
+"""A template warped by a known smooth deformation is registered to what it became."""
+
+import numpy as np
+import pytest
+
+from affect3d.geometry.laplacian import cotangent_laplacian, vertex_areas
+from affect3d.geometry.procrustes import procrustes
+from affect3d.geometry.rotation import rotation_exp
+from affect3d.geometry.triangles import triangle_areas, vertex_normals
+from affect3d.mesh import Mesh
+from affect3d.registration import NonRigidOptions, Target, nonrigid_steps, register_nonrigid, similarity_icp
+
+SOFT = NonRigidOptions(stiffness=(3000, 300, 30, 3), iterations=4)
+
+
+def mask(columns=44, rows=52):
+    """An open face-like shell, about 120 x 150 mm, with a nose and two hollows."""
+    x, y = np.meshgrid(np.linspace(-60, 60, columns), np.linspace(-75, 75, rows))
+    z = 45 * np.sqrt(np.clip(1 - (x / 90) ** 2 - (y / 110) ** 2, 0, 1))
+    z += 18 * np.exp(-((x / 9) ** 2) - ((y + 5) / 18) ** 2)
+    for side in (-1, 1):
+        z -= 7 * np.exp(-(((x - 28 * side) / 12) ** 2) - ((y - 22) / 9) ** 2)
+    vertices = np.column_stack([x.ravel(), y.ravel(), z.ravel()])
+    i = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    first, second = (i, i + 1, i + columns + 1), (i, i + columns + 1, i + columns)
+    faces = np.concatenate([np.column_stack(first), np.column_stack(second)])
+    return Mesh(vertices, faces)
+
+
+def deform(points):
+    """A smile-like smooth displacement of up to about 8 mm."""
+    x, y, _ = points.T
+    out = points.copy()
+    lower = np.exp(-(((y + 40) / 22) ** 2))
+    out[:, 1] += 5 * lower * (np.abs(x) / 40) ** 1.5
+    out[:, 0] += 3 * lower * np.tanh(x / 20)
+    out[:, 2] += 6 * np.exp(-((np.abs(x) - 38) / 16) ** 2 - ((y + 10) / 25) ** 2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def problem():
+    template = mask()
+    rng = np.random.default_rng(0)
+    turn, shift = rotation_exp([0.2, -0.3, 0.1]), np.array([40.0, -20, 300])
+
+    def pose(points):
+        return deform(points) @ turn.T + shift
+
+    dense = mask(97, 113)  # another triangulation of the same surface, its vertices shuffled
+    order = rng.permutation(len(dense.vertices))
+    noisy = pose(dense.vertices) + rng.normal(0, 0.1, dense.vertices.shape)
+    scan = Mesh(noisy[order], np.argsort(order)[dense.faces])
+    truth = pose(template.vertices)
+    marks = rng.choice(len(truth), 30, replace=False)
+    return template, scan, marks, truth[marks] + rng.normal(0, 0.7, (30, 3)), truth
+
+
+def error(vertices, truth, template):
+    inner = (np.abs(template.vertices[:, 0]) < 52) & (np.abs(template.vertices[:, 1]) < 66)
+    return np.linalg.norm(vertices - truth, axis=1)[inner].mean()
+
+
+def test_vertices_come_within_a_millimetre_and_a_half_of_where_they_truly_lie(problem):
+    template, scan, marks, positions, truth = problem
+    result = register_nonrigid(template, scan, marks, positions, SOFT)
+    assert result.converged, result.reason
+    assert error(result.vertices, truth, template) < 1.5
+    assert np.median(result.distance[result.matched]) < 1.2 and result.matched.mean() > 0.8
+
+
+def test_it_is_far_better_than_the_best_similarity_and_than_one_soft_step(problem):
+    template, scan, marks, positions, truth = problem
+    steps = list(nonrigid_steps(template, Target(scan), marks, positions, SOFT))
+    similar = procrustes(template.vertices, truth).apply(template.vertices)  # no similarity is better than this one
+    assert error(steps[-1].vertices, truth, template) < 0.4 * error(similar, truth, template)
+    landmarks_only = NonRigidOptions(stiffness=(30,), iterations=1)
+    (early,) = nonrigid_steps(template, Target(scan), marks, positions, landmarks_only)
+    assert error(steps[-1].vertices, truth, template) < 0.8 * error(early.vertices, truth, template)
+
+
+def test_holes_and_floating_shards_do_little_harm(problem):
+    template, scan, marks, positions, truth = problem
+    rng = np.random.default_rng(1)
+    centre = scan.vertices[scan.faces].mean(1)
+    keep = np.ones(len(centre), bool)
+    for middle in scan.vertices[rng.choice(len(scan.vertices), 4)]:
+        keep &= np.linalg.norm(centre - middle, axis=1) > 9
+    shard = scan.vertices[:300] + [0, 0, 35]
+    faces = scan.faces[keep]
+    extra = np.arange(300).reshape(-1, 3) + len(scan.vertices)
+    broken = Mesh(np.concatenate([scan.vertices, shard]), np.concatenate([faces, extra]))
+    result = register_nonrigid(template, broken, marks, positions, SOFT)
+    assert error(result.vertices, truth, template) < 2.0
+
+
+def test_a_similarity_is_found_from_five_degrees_and_a_centimetre_away():
+    template = mask()
+    true = 1.08 * template.vertices @ rotation_exp([0.05, 0.4, -0.1]).T + [10, 5, 200]
+    start = (template.vertices - [0, 0, 20]) @ rotation_exp([0.12, 0.35, -0.05]).T + [16, 5, 222]
+    result = similarity_icp(start, template.faces, Target(Mesh(true, template.faces)), max_iterations=200)
+    assert result.converged
+    assert np.linalg.norm(result.vertices - true, axis=1).mean() < 0.5
+
+
+def test_the_same_input_gives_the_same_bits(problem):
+    template, scan, marks, positions, _ = problem
+    quick = NonRigidOptions(stiffness=(1000, 100), iterations=2)
+    first, second = (register_nonrigid(template, scan, marks, positions, quick).vertices for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_a_scan_elsewhere_is_no_success(problem):
+    template, scan, marks, positions, _ = problem
+    turned = Mesh(scan.vertices, scan.faces[:, ::-1])  # inside out: no normal agrees
+    result = register_nonrigid(template, turned, marks, positions, NonRigidOptions(stiffness=(1000,), iterations=1))
+    assert not result.converged and "landmarks" in result.reason
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda m, p: (m[:3], p[:3]), "landmarks"), (lambda m, p: (m, p[:-1]), "landmarks"),
+        (lambda m, p: (m + 10**6, p), "indices"), (lambda m, p: (m, p * np.nan), "positions"),
+    ],
+)
+def test_bad_landmarks_are_named(change, message, problem):
+    template, scan, marks, positions, _ = problem
+    with pytest.raises(ValueError, match=message):
+        register_nonrigid(template, scan, *change(marks, positions))
+
+
+def test_a_scan_without_faces_is_refused():
+    with pytest.raises(ValueError, match="scan"):
+        Target(Mesh(np.zeros((5, 3)), np.zeros((0, 3), int)))
+
+
+def test_the_laplacian_knows_constants_and_linear_functions():
+    grid = mask()
+    laplacian = cotangent_laplacian(grid.vertices, grid.faces)
+    np.testing.assert_allclose(laplacian @ np.ones(len(grid.vertices)), 0, atol=1e-9)
+    np.testing.assert_allclose((laplacian - laplacian.T).toarray(), 0, atol=1e-9)
+    flat = grid.vertices * [1, 1, 0]
+    plane = cotangent_laplacian(flat, grid.faces)
+    x, y = flat[:, 0], flat[:, 1]
+    inner = (np.abs(x) < 59) & (np.abs(y) < 74)
+    np.testing.assert_allclose((plane @ (2 * x - 3 * y))[inner], 0, atol=1e-8)
+    whole = triangle_areas(grid.vertices, grid.faces).sum()
+    assert vertex_areas(grid.vertices, grid.faces).sum() == pytest.approx(whole)
+
+
+def test_the_laplacian_of_positions_is_twice_area_times_mean_curvature_on_a_sphere():
+    points = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], float)
+    faces = np.array([[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]])
+    for _ in range(4):  # each triangle into four, new points onto the sphere
+        sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+        edges, back = np.unique(sides, axis=0, return_inverse=True)
+        ab, bc, ca = (back.reshape(-1, 3) + len(points)).T
+        middle = points[edges].sum(1)
+        points = np.concatenate([points, middle / np.linalg.norm(middle, axis=1, keepdims=True)])
+        a, b, c = faces.T
+        quarters = (a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca)
+        faces = np.concatenate([np.column_stack(t) for t in quarters])
+    curvature = (cotangent_laplacian(points, faces) @ points) / (2 * vertex_areas(points, faces)[:, None])
+    np.testing.assert_allclose(vertex_normals(points, faces), points, atol=0.02)
+    # at the six corners of the octahedron, of four triangles each, the thirds are no good areas
+    np.testing.assert_allclose((curvature * points).sum(1)[6:], 1.0, rtol=0.3)
+    assert (curvature * points).sum(1).mean() == pytest.approx(1, rel=0.03)
