@@ -32,6 +32,7 @@ PARTS = (
     ("safetensors", "safetensors", "", "model files"),
     ("ai_edge_litert.interpreter", "ai-edge-litert", "", "running the landmark networks"),
     ("av", "av", "", "films (synthesize --path)"),
+    ("threadpoolctl", "threadpoolctl", "", "one thread for small systems"),
     ("skimage", "scikit-image", "demo", "the photograph of `affect3d demo`"),
     ("zarr", "zarr", "gallery", "galleries of one's own (--gallery, `affect3d gallery`)"),
     ("dlib", "dlib-bin", "dlib", "the papers' landmark detector (--detector dlib), measuring identity"),
