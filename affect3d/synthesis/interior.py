@@ -78,8 +78,11 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     # Light enters through the opening only: it falls off with depth behind the lips, and under the
     # edges of the lips, which cast a soft shadow.
     behind = np.clip(depth - lip_depth, 0, 80)
-    falloff = np.exp(-np.maximum(behind - 18, 0) / 16.0)
+    deep = np.maximum(behind - 10, 0)
+    falloff = 0.12 + 0.88 * np.exp(-deep / 13.0)  # flesh lights flesh: no mouth is black inside
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     contact = 0.38 + 0.62 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
-    return (albedo * white * light).astype(np.float32)
+    # what arrives deep inside has met red flesh on its way
+    warm = np.exp(-deep[..., None] * np.array([0.0, 0.012, 0.016]))
+    return (albedo * white * warm * light).astype(np.float32)
