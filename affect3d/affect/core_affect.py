@@ -47,7 +47,7 @@ def core_weights(valence, arousal) -> np.ndarray:
     # The jaw starts a little below zero arousal and drops ever faster: calm faces keep the mouth closed.
     dropped = _ramp((a + 0.15) / 1.15, 2.0)
     sided = {
-        "mouthSmile": pleased * (0.86 + 0.10 * a),
+        "mouthSmile": pleased * (0.86 + 0.08 * a),
         "mouthFrown": displeased * (0.68 - 0.14 * a),
         "eyeWide": 0.68 * awake * (1 - 0.35 * pleased),
         "eyeBlink": 0.55 * drowsy,
