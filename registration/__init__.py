@@ -5,6 +5,8 @@ if __name__ != "affect3d.registration":
         "this folder is the package affect3d.registration; install the project and import it by that name"
     )
 
+from affect3d.registration.affine import affine_icp
+from affect3d.registration.amberg import AmbergOptions, amberg_steps, register_amberg
 from affect3d.registration.nonrigid import (
     NonRigidOptions,
     NonRigidResult,
@@ -16,6 +18,7 @@ from affect3d.registration.similarity import SimilarityResult, similarity_icp
 from affect3d.registration.target import Correspondence, Target
 
 __all__ = [
-    "Correspondence", "NonRigidOptions", "NonRigidResult", "NonRigidStep", "SimilarityResult", "Target",
-    "nonrigid_steps", "register_nonrigid", "similarity_icp",
+    "AmbergOptions", "Correspondence", "NonRigidOptions", "NonRigidResult", "NonRigidStep", "SimilarityResult",
+    "Target", "affine_icp", "amberg_steps", "nonrigid_steps", "register_amberg", "register_nonrigid",
+    "similarity_icp",
 ]  # fmt: skip

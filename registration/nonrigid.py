@@ -1,9 +1,16 @@
-"""Non-rigid registration by a displacement that bends little, from stiff to soft.
+"""Non-rigid registration by a displacement that bends little, from stiff to soft, twice.
 
-As in Amberg et al. 2007 the template is pulled to the nearest scan points under a stiffness that
-falls in stages.  The regularizer is the bending energy of the displacement (squared Laplacian), so
-that the three coordinates share one sparse matrix of as many rows as there are vertices; and only the
-distance along the scan's normal pulls, so that skin may slide and the stiffness decides how.
+As in Amberg et al. 2007 the template is pulled to scan points under a stiffness that falls in
+stages.  What differs, and why (figures: benchmarks/README.md):
+
+- The regularizer is the bending energy of the displacement (squared Laplacian), so that the three
+  coordinates share one sparse matrix of as many rows as there are vertices.
+- Only the distance along the scan's normal pulls: skin may slide, and the stiffness decides where.
+- Correspondences are sought by position and normal together, after an affine stage.
+- The template's outer border is drawn to the scan's, where the two borders are one another's: the
+  only feature of a neck.
+- The whole schedule runs twice: what looked nearest from the first start was often wrong.
+- The matrix is factored once a stage and corrects the iterations after that.
 """
 
 from __future__ import annotations
@@ -14,15 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
 
 from affect3d.geometry.laplacian import cotangent_laplacian, vertex_areas
 from affect3d.geometry.procrustes import procrustes
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
+from affect3d.registration.affine import affine_icp
 from affect3d.registration.similarity import similarity_icp
-from affect3d.registration.target import Target
+from affect3d.registration.target import Target, border_loops
 
-__all__ = ["NonRigidOptions", "NonRigidResult", "NonRigidStep", "nonrigid_steps", "register_nonrigid"]
+__all__ = [
+    "NonRigidOptions", "NonRigidResult", "NonRigidStep", "check_landmarks", "check_weights", "nonrigid_steps",
+    "register_nonrigid", "registration_result",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,29 +45,41 @@ class NonRigidOptions:
     ----------
     stiffness : tuple of float
         Weight of bending against the scan in each stage, falling.
+    passes : int
+        How often the stages are gone through.
     stretching : float
         Weight of the displacement's gradient, as a share of the stiffness.
     iterations : int
         In each stage.
     landmark_weight, landmark_decay : float
-        Weight of a landmark against a vertex, and its factor from stage to stage: landmarks lead at
-        first and are too noisy to have the last word.
+        Weight of a landmark against a vertex, and its factor from stage to stage.
+    landmark_noise : float
+        Landmarks further off than this, mm, lose their say towards the end of each pass.
+    turn : float
+        See `Target`.
+    border_weight : float
+        Of the template's outer border on the scan's; 0 leaves it free.
     agreement : float
         Least cosine between the normals of a vertex and its scan point.
     reach : float
         Correspondences fade beyond so many median distances.
-    scale : bool
-        Whether the template may change size before it is bent.
+    scale, affine : bool
+        Whether the template may change size, and proportions, before it is bent.
     """
 
     stiffness: tuple[float, ...] = (10000, 3000, 1000, 300, 100, 30, 10, 3, 1, 0.3)
+    passes: int = 2
     stretching: float = 5e-4
     iterations: int = 6
     landmark_weight: float = 30.0
-    landmark_decay: float = 0.5
+    landmark_decay: float = 0.8
+    landmark_noise: float = 3.0
+    turn: float = 15.0
+    border_weight: float = 50.0
     agreement: float = 0.6
     reach: float = 6.0
     scale: bool = True
+    affine: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +103,7 @@ class NonRigidResult:
     vertices : (V, 3) float64
         The template on the scan, mm.
     distance : (V,) float64
-        To the nearest scan vertex, mm.
+        To the nearest scan vertex that looks the same way, mm.
     matched : (V,) bool
         Vertices with a trusted correspondence; the others follow their neighbours.
     iterations : int
@@ -96,7 +120,7 @@ class NonRigidResult:
 
 
 def register_nonrigid(
-    template: Mesh, scan: Mesh, landmarks, positions, options: NonRigidOptions = NonRigidOptions()
+    template: Mesh, scan: Mesh, landmarks, positions, options: NonRigidOptions = NonRigidOptions(), weights=None
 ) -> NonRigidResult:
     """Bring a template into correspondence with a scan.
 
@@ -108,16 +132,24 @@ def register_nonrigid(
         Template vertices, L >= 4.
     positions : (L, 3) float array
         Where these are on the scan, mm.
+    weights : (V,) float array, optional
+        How much each template vertex trusts the scan, at least 0: where it is 0 (eyeballs, the inside of the
+        mouth) a vertex follows its neighbours.
 
     Raises
     ------
     ValueError
-        If landmarks are too few, not finite, or name no vertex.
+        If landmarks are too few, not finite, name no vertex, or lie in another unit than the template.
     """
-    target, last, count = Target(scan), None, 0
-    for last in nonrigid_steps(template, target, landmarks, positions, options):
+    target, last, count = Target(scan, options.turn), None, 0
+    for last in nonrigid_steps(template, target, landmarks, positions, options, weights):
         count += 1
-    match = target.nearest(last.vertices, vertex_normals(last.vertices, template.faces), options.agreement)
+    return registration_result(template, target, last, count, options.agreement)
+
+
+def registration_result(template: Mesh, target: Target, last: NonRigidStep, count: int, agreement: float):
+    """The `NonRigidResult` of a run of `count` iterations that ended with the step `last`."""
+    match = target.nearest(last.vertices, vertex_normals(last.vertices, template.faces), agreement)
     reach = 3.0 * float(np.median(match.distance)) + 1.0
     if match.trusted.mean() < 0.3:
         converged, reason = False, "less than a third of the template found the scan; check landmarks and units (mm)"
@@ -129,44 +161,112 @@ def register_nonrigid(
     return NonRigidResult(last.vertices, match.distance, matched, count, converged, reason)
 
 
-def nonrigid_steps(
-    template: Mesh, target: Target, landmarks, positions, options: NonRigidOptions = NonRigidOptions()
-) -> Iterator[NonRigidStep]:
-    """Yield each iteration of `register_nonrigid`, for plots and tests; the parameters are its own."""
+def check_weights(weights, count: int) -> np.ndarray:
+    """Weights of `count` vertices as an array, ones if None, or a ValueError that says what is wrong with them."""
+    if weights is None:
+        return np.ones(count)
+    weights = np.asarray(weights, float)
+    if weights.shape != (count,) or not np.isfinite(weights).all() or weights.min() < 0 or not weights.max() > 0:
+        raise ValueError(f"weights: expected ({count},) numbers of at least 0, not all 0, got shape {weights.shape}")
+    return weights
+
+
+def check_landmarks(template: Mesh, landmarks, positions) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks and their positions as arrays, or a ValueError that says what is wrong with them."""
     landmarks, positions = np.asarray(landmarks), np.asarray(positions, float)
     count = len(template.vertices)
     if landmarks.ndim != 1 or len(landmarks) < 4 or positions.shape != (len(landmarks), 3):
         raise ValueError(
             f"landmarks, positions: expected (L,) and (L, 3) with L >= 4, got {landmarks.shape} and {positions.shape}"
         )
+    if not np.issubdtype(landmarks.dtype, np.integer):
+        raise ValueError(f"landmarks: expected vertex indices, got {landmarks.dtype}")
     if landmarks.min() < 0 or landmarks.max() >= count:
         raise ValueError(f"landmarks: indices must lie in [0, {count}), got {landmarks.min()} to {landmarks.max()}")
     if not np.isfinite(positions).all():
         raise ValueError("positions: expected finite numbers")
+    spread = [float(np.linalg.norm(p - p.mean(0), axis=1).mean()) for p in (template.vertices[landmarks], positions)]
+    if not spread[0] / 3 < spread[1] < spread[0] * 3:
+        raise ValueError(
+            f"positions: lie {spread[1]:.3g} mm around their centre and {spread[0]:.3g} mm on the template; "
+            "expected both in millimetres"
+        )
+    return landmarks, positions
+
+
+def nonrigid_steps(
+    template: Mesh, target: Target, landmarks, positions, options: NonRigidOptions = NonRigidOptions(), weights=None
+) -> Iterator[NonRigidStep]:
+    """Yield each iteration of `register_nonrigid`, for plots and tests; the parameters are its own."""
+    landmarks, positions = check_landmarks(template, landmarks, positions)
+    faces, weights = template.faces, check_weights(weights, len(template.vertices))
     start = procrustes(template.vertices[landmarks], positions, scale=False).apply(template.vertices)
-    start = similarity_icp(start, template.faces, target, landmarks, positions, options.scale).vertices
-    stretch = cotangent_laplacian(start, template.faces, least=0.01)
-    area = vertex_areas(start, template.faces)
-    size = area.mean()
-    bend = (stretch @ sparse.diags_array(size / np.maximum(area, 1e-3 * size)) @ stretch).tocsc()
-    pick = sparse.csc_array((np.ones(len(landmarks)), (np.arange(len(landmarks)), landmarks)), (len(landmarks), count))
-    pull, goal = (pick.T @ pick).tocsc(), pick.T @ (positions - start[landmarks])
-    vertices, weight = start.copy(), options.landmark_weight
-    for stiffness in options.stiffness:
-        smooth = stiffness * (bend + options.stretching * stretch) + weight * pull
-        for _ in range(options.iterations):
-            match = target.nearest(vertices, vertex_normals(vertices, template.faces), options.agreement)
-            typical = float(np.median(match.distance[match.trusted])) if match.trusted.any() else 1.0
-            fade = np.exp(-((match.distance / max(options.reach * typical, 2.0)) ** 2))
-            share = match.trusted * fade * area / size
-            # along the normal only: tangentially the stiffness decides where skin slides
-            normal_part = ((match.points - vertices) * match.normals).sum(1, keepdims=True) * match.normals
-            right = share[:, None] * (vertices - start + normal_part) + weight * goal
-            # the small constant keeps the matrix regular where nothing at all was matched
-            matrix = (smooth + sparse.diags_array(share + 1e-9)).tocsc()
-            solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-            moved = start + solver.solve(right)
-            step = float(np.abs(moved - vertices).max())
-            vertices = moved
-            yield NonRigidStep(vertices, stiffness, typical, step, float(match.trusted.mean()))
-        weight *= options.landmark_decay
+    start = similarity_icp(start, faces, target, landmarks, positions, options.scale).vertices
+    if options.affine:
+        start = affine_icp(start, faces, target, landmarks, positions)
+    rim = _Rim(start, faces, target, options.border_weight)
+    vertices = start
+    for passed in range(options.passes):
+        if passed:  # the first pass tells position and size better than the landmarks did
+            start = procrustes(template.vertices, vertices, scale=options.scale).apply(template.vertices)
+        stretch = cotangent_laplacian(start, faces, least=0.01)
+        area = vertex_areas(start, faces)
+        size = area.mean()
+        bend = (stretch @ sparse.diags_array(size / np.maximum(area, 1e-3 * size)) @ stretch).tocsc()
+        smooth = (bend + options.stretching * stretch).tocsc()
+        pull = options.landmark_weight
+        fade_to = options.landmark_noise
+        for stage, stiffness in enumerate(options.stiffness):
+            left = (len(options.stiffness) - 1 - stage) / max(len(options.stiffness) - 1, 1)
+            forgiving = fade_to * 10.0**left  # mm; at first a landmark may be far off and right
+            solver = None
+            for _ in range(options.iterations):
+                match = target.nearest(vertices, vertex_normals(vertices, faces), options.agreement)
+                typical = float(np.median(match.distance[match.trusted])) if match.trusted.any() else 1.0
+                fade = np.exp(-((match.distance / max(options.reach * typical, 2.0)) ** 2))
+                share = weights * match.trusted * fade * area / size
+                # along the normal only: tangentially the stiffness decides where skin slides
+                force = share[:, None] * ((match.points - vertices) * match.normals).sum(1, keepdims=True)
+                force = force * match.normals
+                weight = share + 1e-9  # the small constant keeps the matrix regular where nothing was matched
+                offset = positions - vertices[landmarks]
+                trust = pull / (1 + (offset**2).sum(1) / forgiving**2) ** 2
+                np.add.at(force, landmarks, trust[:, None] * offset)
+                np.add.at(weight, landmarks, trust)
+                rim.add(vertices, force, weight)
+                if solver is None:
+                    held = np.maximum(weight, 0.3 * area / size)  # so that weights that grow later are followed
+                    matrix = (stiffness * smooth + sparse.diags_array(held)).tocsc()
+                    solver = splu(
+                        matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+                    )
+                step = solver.solve(force - stiffness * (smooth @ (vertices - start)))
+                vertices = vertices + step
+                moved = float(np.abs(step).max())
+                yield NonRigidStep(vertices, stiffness, typical, moved, float(match.trusted.mean()))
+            pull *= options.landmark_decay
+
+
+class _Rim:
+    """The template's outer border and the scan's, if the two are the same line on the face."""
+
+    def __init__(self, start, faces, target, weight: float, near: float = 0.12):
+        self.weight = 0.0
+        loops = border_loops(faces, start)
+        if not (weight and loops and target.loops):
+            return
+        self.mine, theirs = loops[0], target.vertices[target.loops[0]]
+        there, _ = cKDTree(theirs).query(start[self.mine])
+        back, _ = cKDTree(start[self.mine]).query(theirs)
+        # a scan that was cut elsewhere than the template has a border of its own
+        if max(np.median(there), np.median(back)) < near * np.ptp(start, axis=0).max():
+            self.weight, self.points, self.tree = weight, theirs, cKDTree(theirs)
+
+    def add(self, vertices, force, weight) -> None:
+        """Add the border's pull and its weight, in place."""
+        if self.weight:
+            here = vertices[self.mine]
+            distance, index = self.tree.query(here)
+            share = self.weight * np.exp(-((distance / max(4 * float(np.median(distance)), 25.0)) ** 2))
+            force[self.mine] += share[:, None] * (self.points[index] - here)
+            weight[self.mine] += share

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from affect3d.geometry.triangles import vertex_normals
+from affect3d.geometry.triangles import triangle_areas, vertex_normals
 from affect3d.mesh import Mesh
 
-__all__ = ["Correspondence", "Target"]
+__all__ = ["Correspondence", "Target", "border_loops"]
+
+#: Pieces of a scan with less than this share of the largest piece's area are dust and attract nothing.
+DUST = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,28 +40,82 @@ class Correspondence:
 
 
 class Target:
-    """A scan with its search tree, normals and border.
+    """A scan with its search tree, normals and borders.
+
+    Parameters
+    ----------
+    scan : Mesh
+        mm.  Vertices in no triangle, triangles without area and floating dust are left aside.
+    turn : float
+        Distance, mm, that counts as much as normals at right angles to one another do (divided by
+        the root of two).  Looking for places that are near *and* look the same way keeps an ear from
+        landing on the cheek before it; 0 looks for the nearest place.
 
     Raises
     ------
     ValueError
-        If the scan has fewer than four vertices or no faces.
+        If the scan has fewer than four vertices or no triangle with an area.
     """
 
-    def __init__(self, scan: Mesh):
+    def __init__(self, scan: Mesh, turn: float = 0.0):
         if len(scan.vertices) < 4 or len(scan.faces) == 0:
             raise ValueError("scan: expected a surface with at least four vertices")
-        self.vertices = scan.vertices
-        self.normals = vertex_normals(scan.vertices, scan.faces)
-        self._tree = cKDTree(scan.vertices)
-        edges = np.sort(scan.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-        unique, count = np.unique(edges, axis=0, return_counts=True)
-        self.border = np.zeros(len(scan.vertices), bool)
-        self.border[unique[count == 1].ravel()] = True
+        area = triangle_areas(scan.vertices, scan.faces)
+        if not area.max() > 0:
+            raise ValueError("scan: expected a surface, got triangles without area only")
+        faces = _main_pieces(scan.faces[area > 0], area[area > 0], len(scan.vertices))
+        used = np.unique(faces)
+        new = np.full(len(scan.vertices), -1)
+        new[used] = np.arange(len(used))
+        self.vertices, self.faces, self.turn = scan.vertices[used], new[faces], turn
+        self.normals = vertex_normals(self.vertices, self.faces)
+        self.loops = border_loops(self.faces, self.vertices)
+        self.border = np.zeros(len(self.vertices), bool)
+        for loop in self.loops:
+            self.border[loop] = True
+        self._tree = cKDTree(np.hstack([self.vertices, turn * self.normals]) if turn else self.vertices)
 
     def nearest(self, vertices, normals, agreement: float) -> Correspondence:
         """Correspondences of `vertices`; normals must agree to at least the cosine `agreement`."""
-        distance, index = self._tree.query(vertices, workers=-1)
-        found = self.normals[index]
+        query = np.hstack([vertices, self.turn * normals]) if self.turn else vertices
+        _, index = self._tree.query(query, workers=-1)
+        points, found = self.vertices[index], self.normals[index]
+        distance = np.sqrt(((points - vertices) ** 2).sum(1))
         trusted = ((normals * found).sum(1) > agreement) & ~self.border[index]
-        return Correspondence(self.vertices[index], found, distance, trusted)
+        return Correspondence(points, found, distance, trusted)
+
+
+def border_loops(faces, vertices) -> list[np.ndarray]:
+    """Vertices of each connected part of a mesh's border, the longest part first.
+
+    Parameters
+    ----------
+    faces : (F, 3) int array
+    vertices : (V, 3) float array
+
+    Returns
+    -------
+    list of (B,) int arrays
+        Sorted vertex indices; empty for a closed mesh.
+    """
+    sides = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    key, count = np.unique(sides[:, 0].astype(np.int64) * len(vertices) + sides[:, 1], return_counts=True)
+    rim = np.stack(np.divmod(key[count == 1], len(vertices)), 1)
+    if not len(rim):
+        return []
+    part = _parts(rim, len(vertices))[rim[:, 0]]
+    length = np.linalg.norm(vertices[rim[:, 0]] - vertices[rim[:, 1]], axis=1)
+    names, index = np.unique(part, return_inverse=True)
+    order = np.argsort(-np.bincount(index, length), kind="stable")
+    return [np.unique(rim[part == names[k]]) for k in order]
+
+
+def _parts(pairs, count: int) -> np.ndarray:
+    graph = sparse.coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _main_pieces(faces, area, count: int) -> np.ndarray:
+    piece = _parts(faces[:, [0, 1, 1, 2]].reshape(-1, 2), count)[faces[:, 0]]
+    total = np.bincount(piece, area)
+    return faces[total[piece] >= DUST * total.max()]

@@ -8,7 +8,18 @@ from affect3d.geometry.procrustes import procrustes
 from affect3d.geometry.rotation import rotation_exp
 from affect3d.geometry.triangles import triangle_areas, vertex_normals
 from affect3d.mesh import Mesh
-from affect3d.registration import NonRigidOptions, Target, nonrigid_steps, register_nonrigid, similarity_icp
+from affect3d.registration import (
+    AmbergOptions,
+    NonRigidOptions,
+    Target,
+    affine_icp,
+    amberg_steps,
+    nonrigid_steps,
+    register_amberg,
+    register_nonrigid,
+    similarity_icp,
+)
+from affect3d.registration.target import border_loops
 
 SOFT = NonRigidOptions(stiffness=(3000, 300, 30, 3), iterations=4)
 
@@ -74,7 +85,7 @@ def test_it_is_far_better_than_the_best_similarity_and_than_one_soft_step(proble
     steps = list(nonrigid_steps(template, Target(scan), marks, positions, SOFT))
     similar = procrustes(template.vertices, truth).apply(template.vertices)  # no similarity is better than this one
     assert error(steps[-1].vertices, truth, template) < 0.4 * error(similar, truth, template)
-    landmarks_only = NonRigidOptions(stiffness=(30,), iterations=1)
+    landmarks_only = NonRigidOptions(stiffness=(30,), iterations=1, passes=1)
     (early,) = nonrigid_steps(template, Target(scan), marks, positions, landmarks_only)
     assert error(steps[-1].vertices, truth, template) < 0.8 * error(early.vertices, truth, template)
 
@@ -166,3 +177,91 @@ def test_the_laplacian_of_positions_is_twice_area_times_mean_curvature_on_a_sphe
     # at the six corners of the octahedron, of four triangles each, the thirds are no good areas
     np.testing.assert_allclose((curvature * points).sum(1)[6:], 1.0, rtol=0.3)
     assert (curvature * points).sum(1).mean() == pytest.approx(1, rel=0.03)
+
+
+def test_weights_of_nothing_leave_vertices_to_their_neighbours(problem):
+    template, scan, marks, positions, truth = problem
+    cheek = np.linalg.norm(template.vertices - template.vertices[marks[0]], axis=1) < 15
+    away = np.linalg.norm(scan.vertices - truth[marks[0]], axis=1)
+    rise = 6 * np.exp(-((away / 9) ** 2))[:, None]  # something that is not the person's
+    bump = Mesh(scan.vertices + rise * vertex_normals(scan.vertices, scan.faces), scan.faces)
+    free = register_nonrigid(template, bump, marks[1:], positions[1:], SOFT)
+    held = register_nonrigid(template, bump, marks[1:], positions[1:], SOFT, weights=np.where(cheek, 0.0, 1.0))
+    off = [np.linalg.norm(r.vertices - truth, axis=1)[cheek].mean() for r in (free, held)]
+    assert off[1] < 0.6 * off[0]
+
+
+@pytest.mark.parametrize("weights", [np.ones(3), -1.0, np.nan, 0.0])
+def test_bad_weights_are_named(weights, problem):
+    template, scan, marks, positions, _ = problem
+    weights = np.full(len(template.vertices), weights) if np.ndim(weights) == 0 else weights
+    with pytest.raises(ValueError, match="weights"):
+        register_nonrigid(template, scan, marks, positions, SOFT, weights=weights)
+
+
+def test_metres_are_noticed(problem):
+    template, scan, marks, positions, _ = problem
+    with pytest.raises(ValueError, match="millimetres"):
+        register_nonrigid(template, Mesh(scan.vertices / 1000, scan.faces), marks, positions / 1000)
+
+
+def test_an_affine_map_is_found():
+    template = mask()
+    stretch = np.array([[1.1, 0.05, 0.0], [0.0, 0.93, 0.0], [0.03, 0.0, 1.05]])
+    true = template.vertices @ stretch.T + [3, -2, 4]
+    marks = np.arange(0, len(true), 97)
+    found = affine_icp(template.vertices, template.faces, Target(Mesh(true, template.faces)), marks, true[marks])
+    assert np.linalg.norm(found - true, axis=1).mean() < 0.3
+    assert np.linalg.norm(template.vertices - true, axis=1).mean() > 3
+
+
+def test_the_published_method_registers_the_same_problem(problem):
+    template, scan, marks, positions, truth = problem
+    result = register_amberg(template, scan, marks, positions, AmbergOptions(iterations=2))
+    assert result.converged, result.reason
+    assert error(result.vertices, truth, template) < 2.5
+    assert np.median(result.distance) < 1.5
+
+
+def test_a_stiff_step_of_the_published_method_is_the_affine_least_squares_fit(problem):
+    """With stiffness beyond all else every vertex has the same map, which a small dense system gives."""
+    template, scan, marks, positions, _ = problem
+    target = Target(scan)
+    options = AmbergOptions(stiffness=(1e4,), landmark_weights=(2.0,), iterations=1)
+    (step,) = amberg_steps(template, target, marks, positions, options)
+    start = procrustes(template.vertices[marks], positions).apply(template.vertices)
+    match = target.nearest(start, vertex_normals(start, template.faces), options.agreement)
+    near = match.distance < max(options.reach * np.median(match.distance[match.trusted]), 2.0)
+    share = (match.trusted & near).astype(float)
+    size = np.abs(start - start.mean(0)).max()
+    rows = np.column_stack([start - start.mean(0), np.full(len(start), size)]) / size
+    rows, goals = np.concatenate([rows, rows[marks]]), np.concatenate([match.points, positions])
+    root = np.sqrt(np.concatenate([share, np.full(len(marks), 2.0)]))[:, None]
+    whole = np.linalg.lstsq(root * rows, root * goals, rcond=None)[0]
+    np.testing.assert_allclose(step.vertices, rows[: len(start)] @ whole, atol=0.02)
+
+
+def test_stages_and_landmark_weights_are_as_many():
+    with pytest.raises(ValueError, match="landmark_weights"):
+        AmbergOptions(stiffness=(1.0, 2.0), landmark_weights=(1.0,))
+
+
+def test_borders_are_found_the_longest_first():
+    shell = mask()
+    (rim,) = border_loops(shell.faces, shell.vertices)
+    x, y, _ = shell.vertices.T
+    np.testing.assert_array_equal(rim, np.flatnonzero((np.abs(x) > 59.9) | (np.abs(y) > 74.9)))
+    inner = np.linalg.norm(shell.vertices[shell.faces].mean(1)[:, :2], axis=1) > 12
+    outer, hole = border_loops(shell.faces[inner], shell.vertices)
+    np.testing.assert_array_equal(outer, rim)
+    assert np.linalg.norm(shell.vertices[hole][:, :2], axis=1).max() < 20
+
+
+def test_dust_unused_vertices_and_flat_triangles_attract_nothing(problem):
+    _, scan, _, _, _ = problem
+    speck = scan.vertices[0] + [[0, 0, 5], [1, 0, 5], [0, 1, 5]]
+    extra = np.concatenate([scan.vertices, speck, [[0, 0, 0.0]]])
+    count = len(scan.vertices)
+    faces = np.concatenate([scan.faces, [[count, count + 1, count + 2], [5, 5, 5], [0, 1, 1]]])
+    dusty = Target(Mesh(extra, faces))
+    np.testing.assert_array_equal(dusty.vertices, Target(scan).vertices)
