@@ -189,3 +189,22 @@ def test_files_that_are_no_landmark_files_are_refused(tmp_path):
         read_landmarks(tmp_path / "huge.json")
     with pytest.raises(ValueError, match="written as .json, got '.pts'"):
         write_landmarks(tmp_path / "a.pts", Landmarks("ibug68", ibug()))
+
+
+def test_labelled_ljson_points_are_brought_into_the_order_of_ibug(tmp_path):
+    """Older files list the eyes before the brows."""
+    places = {"chin": (0, 17), "leye": (36, 42), "reye": (42, 48), "leyebrow": (17, 22), "nose": (27, 36)}
+    places |= {"reyebrow": (22, 27), "mouth": (48, 68)}
+    true = np.random.default_rng(0).normal(0, 50, (68, 3))
+    order = [k for first, last in places.values() for k in range(first, last)]
+    labels, start = [], 0
+    for name, (first, last) in places.items():
+        labels.append({"label": name, "mask": list(range(start, start + last - first))})
+        start += last - first
+    group = {"labels": labels, "landmarks": {"points": true[order].tolist()}}
+    path = tmp_path / "a.ljson"
+    path.write_text(json.dumps({"version": 3, "groups": {"LJSON": group}}))
+    np.testing.assert_array_equal(read_landmarks(path).points, true)
+    labels[1]["mask"] = labels[0]["mask"][:6]  # masks that overlap say nothing
+    path.write_text(json.dumps({"version": 3, "groups": {"LJSON": group}}))
+    np.testing.assert_array_equal(read_landmarks(path).points, true[order])

@@ -27,7 +27,9 @@ def read_landmarks(path) -> Landmarks:
         pixel (the iBUG convention); one is subtracted.
     ``.ljson``
         menpo's JSON, versions 1 to 3.  Two-dimensional points are stored there
-        as (y, x) and are swapped.
+        as (y, x) and are swapped.  Where the file labels its 68 points as chin,
+        leye, reye, leyebrow, nose, reyebrow and mouth they are brought into the
+        order of iBUG, whichever order the file has.
     ``.json``
         ``{"scheme": "ibug68", "unit": "px", "points": [[x, y], null, ...]}``
 
@@ -154,20 +156,40 @@ def _parse_pts(text: str) -> Landmarks:
     return Landmarks(_scheme_of_count(len(points)), points - 1.0 if points.shape[1] == 2 else points, _unit(points))
 
 
+#: Labels of 68 points in older .ljson files, in the order of iBUG; left is the left of the picture.
+_LABELLED = {"chin": 17, "leyebrow": 5, "reyebrow": 5, "nose": 9, "leye": 6, "reye": 6, "mouth": 20}
+
+
+def _ibug_order(labels, count: int):
+    """Places in the file of the points in the order of iBUG; None if the labels are not those above."""
+    if not isinstance(labels, list) or count != sum(_LABELLED.values()):
+        return None
+    masks = {}
+    for entry in labels:
+        if not isinstance(entry, dict) or not isinstance(entry.get("mask"), list):
+            return None
+        masks[entry.get("label")] = entry["mask"]
+    if {name: len(mask) for name, mask in masks.items()} != _LABELLED:
+        return None
+    order = [index for name in _LABELLED for index in masks[name]]
+    return order if sorted(order, key=str) == sorted(range(count), key=str) else None
+
+
 def _parse_ljson(text: str) -> Landmarks:
     content = _load_json(text)
-    version = content.get("version")
+    version, labels = content.get("version"), None
     try:
         if version == 1:
             rows = [entry["point"] for group in content["groups"] for entry in group["landmarks"]]
         elif version == 2:
-            rows = content["landmarks"]["points"]
+            rows, labels = content["landmarks"]["points"], content.get("labels")
         elif version == 3:
             groups = content["groups"]
             if len(groups) != 1:
                 names = ", ".join(sorted(groups))[:80]
                 raise ValueError(f"expected one group of landmarks, got {len(groups)}: {names}")
-            rows = next(iter(groups.values()))["landmarks"]["points"]
+            (group,) = groups.values()
+            rows, labels = group["landmarks"]["points"], group.get("labels")
         else:
             raise ValueError(f"'version': expected 1, 2 or 3, got {version!r}")
     except (KeyError, TypeError, AttributeError):
@@ -175,6 +197,8 @@ def _parse_ljson(text: str) -> Landmarks:
     if isinstance(rows, list):  # menpo writes a missing point as a row of nulls
         rows = [None if isinstance(row, list) and row and all(v is None for v in row) else row for row in rows]
     points = _points(rows)
+    order = _ibug_order(labels, len(points))
+    points = points if order is None else points[order]
     points = points[:, ::-1] if points.shape[1] == 2 else points
     return Landmarks(_scheme_of_count(len(points)), points, _unit(points))
 
