@@ -12,10 +12,12 @@ from scipy.spatial import cKDTree
 from affect3d.geometry.triangles import triangle_areas, vertex_normals
 from affect3d.mesh import Mesh
 
-__all__ = ["Correspondence", "Target", "border_loops"]
+__all__ = ["Correspondence", "Target", "border_loops", "trusted_faces"]
 
 #: Pieces of a scan with less than this share of the largest piece's area are dust and attract nothing.
-DUST = 0.02
+DUST = 0.05
+#: Triangles with an edge so many times the median edge are curtains that scanners hang between things.
+CURTAIN = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +62,9 @@ class Target:
     def __init__(self, scan: Mesh, turn: float = 0.0):
         if len(scan.vertices) < 4 or len(scan.faces) == 0:
             raise ValueError("scan: expected a surface with at least four vertices")
-        area = triangle_areas(scan.vertices, scan.faces)
-        if not area.max() > 0:
+        faces = scan.faces[trusted_faces(scan.vertices, scan.faces)]
+        if not len(faces):
             raise ValueError("scan: expected a surface, got triangles without area only")
-        faces = _main_pieces(scan.faces[area > 0], area[area > 0], len(scan.vertices))
         used = np.unique(faces)
         new = np.full(len(scan.vertices), -1)
         new[used] = np.arange(len(used))
@@ -115,7 +116,27 @@ def _parts(pairs, count: int) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _main_pieces(faces, area, count: int) -> np.ndarray:
-    piece = _parts(faces[:, [0, 1, 1, 2]].reshape(-1, 2), count)[faces[:, 0]]
-    total = np.bincount(piece, area)
-    return faces[total[piece] >= DUST * total.max()]
+def trusted_faces(vertices, faces) -> np.ndarray:
+    """Triangles of a scan that are surface: none without area, no curtains between things, no floating dust.
+
+    Parameters
+    ----------
+    vertices : (V, 3) float array
+    faces : (F, 3) int array
+
+    Returns
+    -------
+    (K,) int array
+        Rows of `faces`, rising.
+    """
+    faces = np.asarray(faces)
+    area = triangle_areas(vertices, faces)
+    edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, axis=1)], axis=2)
+    longest = edges.max(1, initial=0)
+    kept = np.flatnonzero(area > 0)
+    if not len(kept):
+        return kept
+    kept = kept[longest[kept] <= CURTAIN * np.median(edges[kept])]
+    piece = _parts(faces[kept][:, [0, 1, 1, 2]].reshape(-1, 2), len(vertices))[faces[kept, 0]]
+    total = np.bincount(piece, area[kept])
+    return kept[total[piece] >= DUST * total.max()]
