@@ -14,11 +14,12 @@ from affect3d.registration.nonrigid import (
     nonrigid_steps,
     register_nonrigid,
 )
+from affect3d.registration.sequence import FrameResult, SequenceOptions, register_sequence
 from affect3d.registration.similarity import SimilarityResult, similarity_icp
 from affect3d.registration.target import Correspondence, Target
 
 __all__ = [
-    "AmbergOptions", "Correspondence", "NonRigidOptions", "NonRigidResult", "NonRigidStep", "SimilarityResult",
-    "Target", "affine_icp", "amberg_steps", "nonrigid_steps", "register_amberg", "register_nonrigid",
-    "similarity_icp",
+    "AmbergOptions", "Correspondence", "FrameResult", "NonRigidOptions", "NonRigidResult", "NonRigidStep",
+    "SequenceOptions", "SimilarityResult", "Target", "affine_icp", "amberg_steps", "nonrigid_steps", "register_amberg",
+    "register_nonrigid", "register_sequence", "similarity_icp",
 ]  # fmt: skip

@@ -120,6 +120,6 @@ def amberg_steps(
             moved = centre + size * (source[:, :, None] * maps.reshape(count, 4, 3)).sum(1)
             step = np.linalg.norm(moved - vertices, axis=1)
             vertices = moved
-            yield NonRigidStep(vertices, alpha, typical, float(step.max()), float(match.trusted.mean()))
+            yield NonRigidStep(vertices, alpha, typical, float(np.percentile(step, 99)), float(match.trusted.mean()))
             if step.mean() < options.tolerance:
                 break

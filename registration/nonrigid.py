@@ -85,7 +85,7 @@ class NonRigidOptions:
 @dataclass(frozen=True, eq=False)
 class NonRigidStep:
     """One iteration: vertices (V, 3) mm, its stiffness, the median distance to the scan and the
-    largest movement (mm), and the share of vertices that have a correspondence."""
+    movement below which 99 of 100 vertices stayed (mm), and the share that have a correspondence."""
 
     vertices: np.ndarray
     stiffness: float
@@ -153,10 +153,10 @@ def registration_result(template: Mesh, target: Target, last: NonRigidStep, coun
     reach = 3.0 * float(np.median(match.distance)) + 1.0
     if match.trusted.mean() < 0.3:
         converged, reason = False, "less than a third of the template found the scan; check landmarks and units (mm)"
-    elif last.moved > 2.0:
+    elif last.moved > 1.0:
         converged, reason = False, f"vertices still moved by {last.moved:.1f} mm in the last step; add a stage"
     else:
-        converged, reason = True, f"the last step moved no vertex by more than {last.moved:.2f} mm"
+        converged, reason = True, f"the last step moved 99 of 100 vertices by less than {last.moved:.2f} mm"
     matched = match.trusted & (match.distance < reach)
     return NonRigidResult(last.vertices, match.distance, matched, count, converged, reason)
 
@@ -242,24 +242,29 @@ def nonrigid_steps(
                     )
                 step = solver.solve(force - stiffness * (smooth @ (vertices - start)))
                 vertices = vertices + step
-                moved = float(np.abs(step).max())
+                moved = float(np.percentile(np.linalg.norm(step, axis=1), 99))
                 yield NonRigidStep(vertices, stiffness, typical, moved, float(match.trusted.mean()))
             pull *= options.landmark_decay
 
 
 class _Rim:
-    """The template's outer border and the scan's, if the two are the same line on the face."""
+    """The template's outer border and the scan's, if the two are the same line on the head.
 
-    def __init__(self, start, faces, target, weight: float, near: float = 0.12):
+    A scan that was cut elsewhere than the template has a border of its own: then parts of the two are far apart, or
+    one is much longer.
+    """
+
+    def __init__(self, start, faces, target, weight: float, middle: float = 0.05, most: float = 0.145):
         self.weight = 0.0
         loops = border_loops(faces, start)
         if not (weight and loops and target.loops):
             return
-        self.mine, theirs = loops[0], target.vertices[target.loops[0]]
+        self.mine, theirs = loops[0], target.rim
         there, _ = cKDTree(theirs).query(start[self.mine])
         back, _ = cKDTree(start[self.mine]).query(theirs)
-        # a scan that was cut elsewhere than the template has a border of its own
-        if max(np.median(there), np.median(back)) < near * np.ptp(start, axis=0).max():
+        size = float(np.ptp(start, axis=0).max())
+        alike = max(np.median(there), np.median(back)) < middle * size
+        if alike and max(np.percentile(there, 90), np.percentile(back, 90)) < most * size:
             self.weight, self.points, self.tree = weight, theirs, cKDTree(theirs)
 
     def add(self, vertices, force, weight) -> None:

@@ -42,7 +42,7 @@ class Correspondence:
 
 
 class Target:
-    """A scan with its search tree, normals and borders.
+    """A scan with its search tree, normals and borders; `rim` (B, 3) holds the points of its longest border.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class Target:
         Distance, mm, that counts as much as normals at right angles to one another do (divided by
         the root of two).  Looking for places that are near *and* look the same way keeps an ear from
         landing on the cheek before it; 0 looks for the nearest place.
+    points : int, optional
+        Scans with more vertices are thinned to about this number for the search.
 
     Raises
     ------
@@ -59,7 +61,7 @@ class Target:
         If the scan has fewer than four vertices or no triangle with an area.
     """
 
-    def __init__(self, scan: Mesh, turn: float = 0.0):
+    def __init__(self, scan: Mesh, turn: float = 0.0, points: int | None = None):
         if len(scan.vertices) < 4 or len(scan.faces) == 0:
             raise ValueError("scan: expected a surface with at least four vertices")
         faces = scan.faces[trusted_faces(scan.vertices, scan.faces)]
@@ -74,12 +76,18 @@ class Target:
         self.border = np.zeros(len(self.vertices), bool)
         for loop in self.loops:
             self.border[loop] = True
+        self.rim = self.vertices[self.loops[0]] if self.loops else np.empty((0, 3))
+        if points is not None and len(used) > points:
+            # every k-th vertex: scanners and shuffles leave no pattern in the order that would matter
+            kept = slice(None, None, -(-len(used) // points))
+            self.vertices, self.normals, self.border = self.vertices[kept], self.normals[kept], self.border[kept]
         self._tree = cKDTree(np.hstack([self.vertices, turn * self.normals]) if turn else self.vertices)
 
     def nearest(self, vertices, normals, agreement: float) -> Correspondence:
         """Correspondences of `vertices`; normals must agree to at least the cosine `agreement`."""
         query = np.hstack([vertices, self.turn * normals]) if self.turn else vertices
-        _, index = self._tree.query(query, workers=-1)
+        # starting threads costs more than small searches do
+        _, index = self._tree.query(query, workers=2 if len(query) > 4000 else 1)
         points, found = self.vertices[index], self.normals[index]
         distance = np.sqrt(((points - vertices) ** 2).sum(1))
         trusted = ((normals * found).sum(1) > agreement) & ~self.border[index]

@@ -265,3 +265,30 @@ def test_dust_unused_vertices_and_flat_triangles_attract_nothing(problem):
     faces = np.concatenate([scan.faces, [[count, count + 1, count + 2], [5, 5, 5], [0, 1, 1]]])
     dusty = Target(Mesh(extra, faces))
     np.testing.assert_array_equal(dusty.vertices, Target(scan).vertices)
+
+
+def test_a_template_cut_smaller_than_the_scan_keeps_its_own_border():
+    """The scan goes on where the template ends: its border is no feature of the template's."""
+    whole = mask()
+    inner = (np.abs(whole.vertices[:, 0]) < 45) & (whole.vertices[:, 1] > -25)
+    number = np.cumsum(inner) - 1
+    part = Mesh(whole.vertices[inner], number[whole.faces[inner[whole.faces].all(1)]])
+    marks = np.arange(0, len(part.vertices), 41)
+    result = register_nonrigid(part, whole, marks, part.vertices[marks])
+    assert np.linalg.norm(result.vertices - part.vertices, axis=1).max() < 0.5
+
+
+def test_borders_that_are_the_same_line_are_brought_together():
+    """A flat-sided strip without features: only its ends tell how long it is."""
+    template = mask()
+    longer = Mesh(template.vertices * [1, 1.06, 1], template.faces)
+    middle = np.flatnonzero((np.abs(template.vertices[:, 1] + 5) < 20) & (np.abs(template.vertices[:, 0]) < 20))[::7]
+    free = NonRigidOptions(border_weight=0, affine=False, scale=False)
+    with_borders = NonRigidOptions(affine=False, scale=False)
+    ends = np.abs(template.vertices[:, 1]) > 74
+    off = [
+        np.linalg.norm(register_nonrigid(template, longer, middle, longer.vertices[middle], o).vertices
+                       - longer.vertices, axis=1)[ends].mean()
+        for o in (free, with_borders)
+    ]  # fmt: skip
+    assert off[1] < 0.5 * off[0] and off[1] < 1

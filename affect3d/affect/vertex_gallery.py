@@ -1,0 +1,259 @@
+"""A gallery of registered scans: vertices in one topology with affect labels, in a Zarr store.
+
+The store holds ``vertices`` (N, V, 3) float32 mm, chunked by frame, and beside it ``faces``, ``valence``, ``arousal``,
+``subject``, ``sequence``, ``frame`` and ``neutral``; its attributes name subjects, sequences, frames and the unit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from affect3d.affect.gallery import _zarr
+from affect3d.affect.vaspace import checked_affect
+from affect3d.geometry.arrays import frozen_array, require_finite
+from affect3d.io.atomic import atomic_path
+from affect3d.progress import Progress, silent
+
+__all__ = ["GalleryRows", "VertexGallery", "gallery_content_digest", "require_zarr", "write_vertex_gallery"]
+
+_FORMAT = "affect3d vertex gallery 1"
+#: Vertices of a chunk: some 6 MB.
+_CHUNK_VERTICES = 500_000
+_LABELS = {"valence": np.float32, "arousal": np.float32, "subject": np.int32, "sequence": np.int32,
+           "frame": np.int32, "neutral": np.int32}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryRows:
+    """The rows of a vertex gallery, all but the vertices.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the frames, each once.
+    valence, arousal : (N,) float32
+        In [-1, 1].
+    subject, sequence : (N,) int32
+        Index into `subjects` and `sequences`.
+    frame : (N,) int32
+        Place within the sequence, counted over all its frames, pruned ones included.
+    neutral : (N,) int32
+        Row of the neutral face of this frame's sequence.
+    subjects, sequences : tuple of str
+    """
+
+    names: tuple[str, ...]
+    valence: np.ndarray
+    arousal: np.ndarray
+    subject: np.ndarray
+    sequence: np.ndarray
+    frame: np.ndarray
+    neutral: np.ndarray
+    subjects: tuple[str, ...]
+    sequences: tuple[str, ...]
+
+    def __post_init__(self):
+        count = len(self.names)
+        if not count or len(set(self.names)) != count:
+            raise ValueError(f"names: expected different names, at least one, got {len(set(self.names))} of {count}")
+        checked_affect(self.valence, self.arousal)
+        for name, kind in _LABELS.items():
+            object.__setattr__(self, name, frozen_array(getattr(self, name), kind, name, (count,)))
+        for name, limit in (
+            ("subject", len(self.subjects)), ("sequence", len(self.sequences)), ("frame", 2**31), ("neutral", count),
+        ):  # fmt: skip
+            array = getattr(self, name)
+            if array.min() < 0 or array.max() >= limit:
+                raise ValueError(f"{name}: expected whole numbers in [0, {limit}), got {array.min()} to {array.max()}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class VertexGallery:
+    """A store that is open for reading; vertices stay on disk until they are asked for.
+
+    Attributes
+    ----------
+    rows : GalleryRows
+    faces : (F, 3) int32
+    vertices : zarr.Array
+        (N, V, 3) float32, mm; slices of it are NumPy arrays.
+    convention : str
+        What the labels mean, as whoever made the gallery said.
+    content : str
+        Digest of what the gallery was made from.
+    """
+
+    rows: GalleryRows
+    faces: np.ndarray
+    vertices: object
+    convention: str
+    content: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @staticmethod
+    def open(path) -> VertexGallery:
+        """Open a store that `write_vertex_gallery` made.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is nothing at `path`.
+        ValueError
+            If what is there is no complete vertex gallery.
+        ImportError
+            If the package zarr is missing.
+        """
+        zarr = _zarr()
+        path = Path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"path: there is no gallery at {path}")
+        try:
+            group = zarr.open_group(store=str(path), mode="r")
+            attributes = group.attrs.asdict()
+            if attributes.get("format") != _FORMAT:
+                raise ValueError(f"its format is {attributes.get('format')!r}, expected {_FORMAT!r}")
+            rows = GalleryRows(
+                tuple(attributes["names"]), **{name: np.asarray(group[name][...]) for name in _LABELS},
+                subjects=tuple(attributes["subjects"]), sequences=tuple(attributes["sequences"]),
+            )  # fmt: skip
+            vertices, faces = group["vertices"], np.asarray(group["faces"][...])
+            if vertices.ndim != 3 or vertices.shape[0] != len(rows) or vertices.shape[2] != 3:
+                raise ValueError(f"vertices: expected shape ({len(rows)}, V, 3), got {vertices.shape}")
+            if faces.ndim != 2 or faces.shape[1] != 3 or faces.min(initial=0) < 0:
+                raise ValueError(f"faces: expected vertex indices of shape (F, 3), got {faces.shape}")
+            if faces.max(initial=-1) >= vertices.shape[1]:
+                raise ValueError(f"faces: indices must lie in [0, {vertices.shape[1]}), got {faces.max()}")
+            return VertexGallery(rows, faces, vertices, str(attributes["convention"]), str(attributes["content"]))
+        # zarr and its codecs raise many types for damaged files; to the user they are one fault
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise ValueError(f"path: {path} is not a readable vertex gallery ({cause})") from error
+
+
+def write_vertex_gallery(
+    path, rows: GalleryRows, faces, read: Callable[[str], np.ndarray], content: str, convention: str = "",
+    overwrite: bool = False, progress: Progress = silent,
+) -> bool:  # fmt: skip
+    """Write a store frame by frame, continuing what an earlier, killed call for the same content left.
+
+    The store grows under a hidden name beside `path` and is renamed when it is complete, so what is found at `path`
+    is whole.  The same content gives the same bytes, however often the work was interrupted.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder that does not exist, or one that holds a gallery.
+    rows : GalleryRows
+    faces : (F, 3) int array
+    read : callable
+        ``read(name) -> (V, 3)`` array, mm, for a name of `rows`.
+    content : str
+        Digest of all that the gallery is made from.
+    convention : str
+        What the labels mean.
+    overwrite : bool
+        Whether a gallery of other content may be replaced.
+    progress : callable
+
+    Returns
+    -------
+    bool
+        False if the gallery was there already, with the same content.
+
+    Raises
+    ------
+    FileExistsError
+        If something else is at `path` and `overwrite` is false, or it is no gallery.
+    ValueError
+        If vertices are not finite or two frames differ in their number.
+    """
+    zarr = _zarr()
+    path = Path(os.path.abspath(path))
+    if os.path.lexists(path):
+        found = gallery_content_digest(path)
+        if found == content:
+            return False
+        if found is None:
+            raise FileExistsError(f"path: {path} exists and is no vertex gallery, so it is not replaced")
+        if not overwrite:
+            raise FileExistsError(f"path: {path} holds another gallery; remove it or ask to overwrite it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
+    growing = path.with_name(f".{path.name}.growing")
+    state = growing / "state.json"
+    store = growing / "store"
+    faces = np.ascontiguousarray(faces, np.int32)
+    first = _read(read, rows.names[0], None)
+    step = max(1, min(len(rows), _CHUNK_VERTICES // max(len(first), 1)))
+    done = _chunks_done(state, content, step)
+    if done == 0:
+        shutil.rmtree(growing, ignore_errors=True)
+        growing.mkdir()
+        group = zarr.open_group(store=str(store), mode="w")
+        group.create_array("vertices", shape=(len(rows), *first.shape), chunks=(step, *first.shape), dtype="float32")
+        group.create_array("faces", shape=faces.shape, chunks=(max(len(faces), 1), 3), dtype="int32")[...] = faces
+        for name, kind in _LABELS.items():
+            array = group.create_array(name, shape=(len(rows),), chunks=(len(rows),), dtype=kind)
+            array[...] = getattr(rows, name)
+        group.attrs.update(
+            {
+                "format": _FORMAT, "content": content, "names": list(rows.names), "subjects": list(rows.subjects),
+                "sequences": list(rows.sequences), "convention": convention,
+                "units": "vertices in mm; valence and arousal in [-1, 1]",
+            }  # fmt: skip
+        )
+    vertices = zarr.open_group(store=str(store), mode="r+")["vertices"]
+    for start in range(done * step, len(rows), step):
+        names = rows.names[start : start + step]
+        vertices[start : start + len(names)] = np.stack([_read(read, name, first.shape) for name in names])
+        # said only after the chunk is there; a chunk that was written but not counted is written again
+        with atomic_path(state) as temporary:
+            temporary.write_text(json.dumps({"content": content, "step": step, "done": start // step + 1}))
+        progress(start + len(names), len(rows), "writing the gallery")
+    if path.exists():
+        os.replace(path, growing / "old")
+    os.replace(store, path)
+    shutil.rmtree(growing, ignore_errors=True)
+    return True
+
+
+def _chunks_done(state: Path, content: str, step: int) -> int:
+    try:
+        found = json.loads(state.read_text())
+        return int(found["done"]) if (found["content"], found["step"]) == (content, step) else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def require_zarr() -> None:
+    """Raise the ImportError that says how to get zarr if it is missing; worth asking before long work."""
+    _zarr()
+
+
+def gallery_content_digest(path) -> str | None:
+    """Digest of what the vertex gallery at `path` was made from; None if there is no such gallery."""
+    try:
+        attributes = json.loads((Path(path) / "zarr.json").read_text())["attributes"]
+        return str(attributes["content"]) if attributes["format"] == _FORMAT else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(read, name: str, shape) -> np.ndarray:
+    array = np.asarray(read(name), np.float32)
+    if array.ndim != 2 or array.shape[1] != 3 or (shape is not None and array.shape != shape):
+        raise ValueError(f"vertices: expected shape {shape or '(V, 3)'} for frame {name}, got {array.shape}")
+    require_finite(array, f"vertices of frame {name}")
+    return array

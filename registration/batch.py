@@ -1,0 +1,325 @@
+"""A run over many scans that can be killed at any moment and ends with the same bytes.
+
+Each frame is done by itself (`frame_work`) and leaves a mesh and a record.  When all are done the frames of each
+sequence are compared and outliers pruned; this last step reads nothing but the records, so it may be repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from affect3d.io.atomic import atomic_path
+from affect3d.progress import Progress, silent
+from affect3d.registration.frame_work import (
+    LANDMARK_SUFFIXES,
+    FrameJob,
+    Places,
+    failed_record,
+    register_frame,
+    software_versions,
+)
+from affect3d.registration.frames import Frame, natural_key
+from affect3d.registration.methods import ALIASES, method_named
+from affect3d.registration.records import FrameRecord, read_record, write_record
+from affect3d.registration.template import Template
+from affect3d.registration.verdict import Limits, sequence_outliers
+from affect3d.registration.workers import Death, run_dask, run_processes
+
+__all__ = ["BatchOptions", "BatchResult", "find_landmark_files", "left_over", "register_batch", "sequences_of"]
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How a run is done.
+
+    Attributes
+    ----------
+    method : str
+        A key of `METHODS`, or an alias.
+    method_options : object, optional
+        Of the class that belongs to the method; its defaults if left out.
+    unit : {"mm", "cm", "m"}, optional
+        Of the scans; it outranks what a file states.
+    guessed : {"mm", "cm", "m"}, optional
+        Of scans whose files do not state a unit, where `unit` is left out.
+    find : callable, optional
+        Finds landmarks where a scan has no file of them: ``find(path, mesh) -> (Landmarks or None, reason)``, at
+        module level.
+    limits : Limits
+    jobs : int
+        Processes on this machine.
+    scheduler : str, optional
+        Address of a Dask scheduler to be used instead.
+    """
+
+    method: str = "nonrigid"
+    method_options: object = None
+    unit: str | None = None
+    guessed: str | None = None
+    find: Callable | None = None
+    limits: Limits = field(default_factory=Limits)
+    jobs: int = 1
+    scheduler: str | None = None
+
+    def __post_init__(self):
+        method_named(self.method)
+        for name in ("unit", "guessed"):
+            if getattr(self, name) not in (None, "mm", "cm", "m"):
+                raise ValueError(f"{name}: expected 'mm', 'cm' or 'm', got {getattr(self, name)!r}")
+        if self.jobs < 1:
+            raise ValueError(f"jobs: expected at least one process, got {self.jobs}")
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a run came to.
+
+    Attributes
+    ----------
+    frames : tuple of Frame
+    records : tuple of FrameRecord
+        One a frame, in the same order.
+    places : Places
+    reused : int
+        Frames that were done in an earlier run.
+    """
+
+    frames: tuple[Frame, ...]
+    records: tuple[FrameRecord, ...]
+    places: Places
+    reused: int
+
+    def mesh(self, record: FrameRecord) -> Path | None:
+        """File of a frame's registered mesh; None if there is none."""
+        return self.places.mesh(record.name, record.verdict) if record.mesh else None
+
+    def count(self, verdict: str) -> int:
+        return sum(record.verdict == verdict for record in self.records)
+
+
+def register_batch(
+    frames, template: Template, out, landmarks=None, options: BatchOptions = BatchOptions(), progress: Progress = silent
+) -> BatchResult:
+    """Register many scans into one folder, continuing what an earlier run left.
+
+    The folder then holds ``meshes/NAME.ply`` of the frames that were kept, ``pruned/NAME.ply`` of those that were
+    registered but not kept, ``records/NAME.json`` of all, the template, and ``times.jsonl``, the only file that
+    differs from run to run.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    template : Template
+    out : str or Path
+        Is made if it is missing.
+    landmarks : dict of str to str, optional
+        Landmark file of each frame that has one, by the frame's name (`find_landmark_files`).
+    options : BatchOptions
+    progress : callable
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, another run is writing to it, or the cluster does not answer.  What goes
+        wrong with single frames is told in their records.
+    """
+    frames = tuple(frames)
+    places = Places(os.path.abspath(out))
+    landmarks = landmarks or {}
+    Path(places.root).mkdir(parents=True, exist_ok=True)
+    with _alone_in(places):
+        _write_template(places, template)
+        jobs = {frame.name: _job(frame, landmarks.get(frame.name), template, places, options) for frame in frames}
+        records, reused = {}, 0
+        progress(0, len(frames), "registering")
+        with closing(_run(list(jobs.values()), options)) as outcomes:  # an interrupt ends the processes at once
+            for job, outcome in outcomes:
+                if isinstance(outcome, Death):
+                    record = failed_record(job, outcome.reason)
+                    _rewrite(places, record)
+                else:
+                    record = outcome.record
+                    reused += outcome.reused
+                records[job.name] = record
+                progress(len(records), len(frames), "registering")
+        final = _judge([records[frame.name] for frame in frames], frames, options.limits)
+        for record in final:
+            _settle(places, record)
+    return BatchResult(frames, tuple(final), places, reused)
+
+
+def left_over(result: BatchResult) -> tuple[str, ...]:
+    """Frames of earlier runs whose records lie in the folder but which this run did not have.
+
+    They stay where they are.  They may have been registered to another template.
+    """
+    root = Path(result.places.root, "records")
+    here = {record.name for record in result.records}
+    names = (path.relative_to(root).as_posix()[: -len(".json")] for path in root.rglob("*.json"))
+    return tuple(sorted((name for name in names if name not in here), key=natural_key))
+
+
+def find_landmark_files(frames, given=None) -> dict[str, str]:
+    """The landmark file of each frame that has one.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+    given : str or Path, optional
+        A file, if there is one frame only; or a folder that holds files named as the frames, in the same subfolders
+        or all at its top.  If left out, or where the folder has none, files beside the scans are looked for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `given`.
+    ValueError
+        If one file is given for several frames.
+    """
+    if given is not None:
+        if not os.path.exists(given):
+            raise FileNotFoundError(f"{given}: there is no such file or folder")
+        if not os.path.isdir(given):
+            if len(frames) != 1:
+                raise ValueError(
+                    f"{given}: is the landmark file of one scan, and {len(frames)} scans are given; name a folder "
+                    "that holds a file for each"
+                )
+            return {frames[0].name: os.path.abspath(given)}
+    labels = defaultdict(int)
+    for frame in frames:
+        labels[frame.label] += 1
+    found = {}
+    for frame in frames:
+        stems = [os.path.splitext(frame.path)[0]]
+        if given is not None:
+            # at the top of the folder a name must be that of one frame only
+            top = [os.path.join(given, frame.label)] if labels[frame.label] == 1 else []
+            stems = [os.path.join(given, frame.name), *top, *stems]
+        path = next((s + suffix for s in stems for suffix in LANDMARK_SUFFIXES if os.path.isfile(s + suffix)), None)
+        if path is not None:
+            found[frame.name] = os.path.abspath(path)
+    return found
+
+
+def _job(frame: Frame, landmarks, template: Template, places: Places, options: BatchOptions) -> FrameJob:
+    method = method_named(options.method)
+    settings = {
+        "method": ALIASES.get(options.method, options.method), "options": method.described(options.method_options),
+        "template": template.digest, "software": software_versions(),
+    }  # fmt: skip
+    # as JSON gives them back: tuples become lists
+    settings["options"] = {k: list(v) if isinstance(v, tuple) else v for k, v in settings["options"].items()}
+    return FrameJob(
+        frame.name, frame.scan, os.path.abspath(frame.path), places, settings, settings["method"],
+        options.method_options, options.unit, options.guessed, landmarks, None if landmarks else options.find,
+        options.limits,
+    )  # fmt: skip
+
+
+def _run(jobs: list[FrameJob], options: BatchOptions) -> Iterator[tuple[FrameJob, object]]:
+    if options.scheduler is not None:
+        yield from run_dask(register_frame, jobs, options.scheduler)
+    elif len(jobs) == 1:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # one frame is not worth a process, but its bits are those of many
+            yield jobs[0], register_frame(jobs[0])
+    else:
+        yield from run_processes(register_frame, jobs, min(options.jobs, len(jobs)))
+
+
+def _judge(records, frames, limits: Limits) -> list[FrameRecord]:
+    """Last verdicts: a frame's own, or pruned as an outlier of its sequence."""
+    sequences = defaultdict(list)
+    for i, frame in enumerate(frames):
+        sequences[frame.sequence].append(i)
+    final = list(records)
+    for members in sequences.values():
+        reasons = sequence_outliers([records[i] for i in members], limits)
+        for i, reason in zip(members, reasons):
+            record = records[i]
+            final[i] = record.judged("pruned", reason) if reason else record.judged(record.own_verdict, record.own_why)
+    return final
+
+
+def _settle(places: Places, record: FrameRecord) -> None:
+    """Bring mesh and record to where the last verdict wants them; does nothing where they are there."""
+    kept, pruned = places.mesh(record.name, "kept"), places.mesh(record.name, "pruned")
+    here, there = (kept, pruned) if record.verdict == "kept" else (pruned, kept)
+    if not record.mesh:
+        here.unlink(missing_ok=True)  # of an earlier run that went better
+    elif not here.exists() and there.exists():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(there, here)
+    there.unlink(missing_ok=True)
+    if read_record(places.record(record.name)) != record:
+        _rewrite(places, record)
+
+
+def _rewrite(places: Places, record: FrameRecord) -> None:
+    path = places.record(record.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_record(path, record)
+
+
+def _write_template(places: Places, template: Template) -> None:
+    from affect3d.io.mesh_file import write_mesh
+
+    template.save(places.template)
+    # the same for people and other programs
+    write_mesh(places.template.with_suffix(".ply"), template.mesh, unit="mm")
+    marks = [None if v < 0 else int(v) for v in template.landmarks]
+    with atomic_path(places.template.with_name("template.landmarks.json")) as temporary:
+        temporary.write_text(json.dumps({"scheme": template.scheme, "vertices": marks}) + "\n", encoding="utf-8")
+    if template.model_vertices is not None:
+        with atomic_path(places.template.with_name("template.model_vertices.json")) as temporary:
+            temporary.write_text(json.dumps(template.model_vertices.tolist()) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _alone_in(places: Places):
+    """Keep other runs out of the folder, and sweep away what a killed one left half-written."""
+    path = Path(places.root, ".lock")
+    with open(path, "ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
+        except ImportError:
+            pass  # Windows has other locks; there users see to it themselves
+        except OSError:
+            raise OSError(f"{places.root}: another run is writing to this folder; wait for it or stop it") from None
+        _sweep(places)
+        try:
+            yield
+        finally:
+            _sweep(places)
+
+
+def _sweep(places: Places) -> None:
+    for kind in (".", "meshes", "pruned", "records"):
+        for base, folders, files in os.walk(Path(places.root, kind)):
+            for name in files:
+                if name.startswith(".") and ".part." in name:
+                    Path(base, name).unlink(missing_ok=True)
+            if kind == ".":
+                folders.clear()  # what else lies in the folder is not ours
+
+
+def sequences_of(frames) -> dict[str, list[int]]:
+    """Positions of the frames of each sequence, sequences in natural order."""
+    found = defaultdict(list)
+    for i, frame in enumerate(frames):
+        found[frame.sequence].append(i)
+    return {name: found[name] for name in sorted(found, key=natural_key)}
