@@ -174,8 +174,8 @@ def test_malformed_vertices_are_one_sentence(tmp_path, vertices):
 
 
 def test_files_that_are_no_landmark_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a name ending in one of \.pts, \.ljson, \.json, got '\.txt'"):
-        read_landmarks(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"expected a name ending in one of \.pts, .*, \.json, got '\.xyz'"):
+        read_landmarks(tmp_path / "a.xyz")
     with pytest.raises(FileNotFoundError, match=r"a\.pts: does not exist"):
         read_landmarks(tmp_path / "a.pts")
     (tmp_path / "folder.json").mkdir()
@@ -208,3 +208,56 @@ def test_labelled_ljson_points_are_brought_into_the_order_of_ibug(tmp_path):
     labels[1]["mask"] = labels[0]["mask"][:6]  # masks that overlap say nothing
     path.write_text(json.dumps({"version": 3, "groups": {"LJSON": group}}))
     np.testing.assert_array_equal(read_landmarks(path).points, true[order])
+
+
+TRUE = np.round(np.random.default_rng(3).normal(0, 60, (68, 3)), 4)
+
+
+@pytest.mark.parametrize(
+    "name, head, row",
+    [
+        ("a.txt", "", "{0} {1} {2}"), ("a.txt", "# from a scanner\n", "{3}\t{0}\t{1}\t{2}"),
+        ("a.csv", "x,y,z\n", "{0},{1},{2}"), ("a.csv", "name;x;y;z\n", '"point {3}";{0};{1};{2}'.replace(" ", "_")),
+        ("a.csv", "", "left_eye_{3}, {0}, {1}, {2}"),
+    ],
+)
+def test_tables_of_points_are_read(tmp_path, name, head, row):
+    path = tmp_path / name
+    path.write_text(head + "\n".join(row.format(*map(float, p), k) for k, p in enumerate(TRUE)) + "\n\n")
+    found = read_landmarks(path)
+    assert (found.scheme, found.unit) == ("ibug68", "mm")
+    np.testing.assert_array_equal(found.points, TRUE)
+
+
+def test_picked_points_are_read_and_inactive_ones_are_missing(tmp_path):
+    path = tmp_path / "a.pp"
+    rows = [
+        f'<point x="{x}" y="{y}" z="{z}" active="{int(k != 5)}" name="{k}"/>' for k, (x, y, z) in enumerate(TRUE)
+    ]
+    path.write_text("<!DOCTYPE PickedPoints>\n<PickedPoints>" + "\n".join(rows) + "</PickedPoints>")
+    points = read_landmarks(path).points
+    assert np.isnan(points[5]).all()
+    np.testing.assert_array_equal(np.delete(points, 5, 0), np.delete(TRUE, 5, 0))
+
+
+def test_fifty_one_points_are_those_without_the_outline(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(f"{x} {y} {z}" for x, y, z in TRUE[17:]))
+    points = read_landmarks(path).points
+    assert np.isnan(points[:17]).all()
+    np.testing.assert_array_equal(points[17:], TRUE[17:])
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.csv", "1,2,3\n4,5\n"), ("a.csv", "1,2,3\nname,other\n"), ("a.txt", ""), ("a.txt", "1 2 3 4 5\n"),
+        ("a.txt", "1 2 3\n" * 7), ("a.txt", "inf 2 3\n" * 68), ("a.pp", "<PickedPoints/>"),
+        ("a.pp", '<point x="1" y="2"/>'), ("a.pp", '<point x="a" y="2" z="3"/>'),
+    ],
+)
+def test_tables_of_other_things_are_refused(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError, match=name):
+        read_landmarks(path)

@@ -1,4 +1,4 @@
-"""Landmark files: .pts, menpo's .ljson and affect3d's own JSON."""
+"""Landmark files: .pts, menpo's .ljson, MeshLab's .pp, tables of points, and affect3d's own JSON."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def read_landmarks(path) -> Landmarks:
         as (y, x) and are swapped.  Where the file labels its 68 points as chin,
         leye, reye, leyebrow, nose, reyebrow and mouth they are brought into the
         order of iBUG, whichever order the file has.
+    ``.pp``
+        MeshLab's picked points in their order; those that are not active are missing.
+    ``.csv``, ``.txt``
+        A point a line: two or three numbers, after a name if there is one, separated by commas, semicolons or
+        blanks; a first line of words only and lines that begin with # are passed over.  ``nan`` is a missing point.
     ``.json``
         ``{"scheme": "ibug68", "unit": "px", "points": [[x, y], null, ...]}``
 
@@ -40,9 +45,9 @@ def read_landmarks(path) -> Landmarks:
     Returns
     -------
     Landmarks
-        Missing points are rows of NaN.  In the first two formats the scheme
-        follows from the number of points and the unit is "px" for two
-        coordinates, "mm" for three.
+        Missing points are rows of NaN.  In all formats but the last the scheme
+        follows from the number of points (51 are the 68 of iBUG without the
+        outline) and the unit is "px" for two coordinates, "mm" for three.
 
     Raises
     ------
@@ -51,7 +56,10 @@ def read_landmarks(path) -> Landmarks:
     OSError
         If it cannot be read.
     """
-    readers = {".pts": _parse_pts, ".ljson": _parse_ljson, ".json": _parse_json}
+    readers = {
+        ".pts": _parse_pts, ".ljson": _parse_ljson, ".pp": _parse_picked, ".csv": _parse_table, ".txt": _parse_table,
+        ".json": _parse_json,
+    }  # fmt: skip
     suffix = Path(path).suffix.lower()
     if suffix not in readers:
         raise ValueError(f"{path}: expected a name ending in one of {', '.join(readers)}, got {suffix!r}")
@@ -200,6 +208,50 @@ def _parse_ljson(text: str) -> Landmarks:
     order = _ibug_order(labels, len(points))
     points = points if order is None else points[order]
     points = points[:, ::-1] if points.shape[1] == 2 else points
+    return Landmarks(_scheme_of_count(len(points)), points, _unit(points))
+
+
+def _parse_picked(text: str) -> Landmarks:
+    rows = []
+    for tag in re.findall(r"<point\b[^<>]*>", text):
+        values = dict(re.findall(r"""([\w:]+)\s*=\s*["']([^"']*)["']""", tag))
+        if values.get("active", "1") not in ("1", "true"):
+            rows.append(None)
+            continue
+        try:
+            rows.append([float(values[axis]) for axis in "xyz"])
+        except (KeyError, ValueError):
+            raise ValueError(f"point {len(rows) + 1}: expected numbers x, y and z, got {tag[:60]!r}") from None
+    return _counted(rows)
+
+
+def _parse_table(text: str) -> Landmarks:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = [word.strip("\"' ") for word in re.split(r"[,;\s]+", line.strip()) if word.strip("\"' ")]
+        if not words or words[0].startswith("#"):
+            continue
+        values = [_number(word) for word in words]
+        if not rows and all(value is None for value in values):
+            continue  # the head of the table
+        values = values[1:] if values[0] is None or len(values) == 4 else values
+        if len(values) not in (2, 3) or None in values:
+            raise ValueError(f"line {number}: expected two or three numbers, after a name or not, got {line[:40]!r}")
+        rows.append(None if any(value != value for value in values) else values)
+    return _counted(rows)
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _counted(rows) -> Landmarks:
+    points = _points(rows)
+    if len(points) == 51:  # the outline is what is left out
+        points = np.vstack([np.full((17, points.shape[1]), np.nan), points])
     return Landmarks(_scheme_of_count(len(points)), points, _unit(points))
 
 
