@@ -165,3 +165,15 @@ def test_textures_are_found_beside_the_mesh_and_nowhere_else(tmp_path):
     (folder / "a.mtl").write_text("map_Kd -s 1 1 1 skin.png\n")
     assert find_texture(mesh).name == "skin.png"
     assert find_texture(folder / "b.ply") is None
+
+
+def test_a_face_the_wrong_way_up_is_not_taken_for_a_surprised_one(head):
+    """Chin for forehead has nearly the shape of a face; the detector's doubt tells."""
+    mesh, truth = head
+    model = load_model("default")
+    weights = {"browInnerUp": 1.0, "browOuterUpLeft": 0.8, "browOuterUpRight": 0.8, "jawOpen": 0.7}
+    vertices = model.instance(None, model.expression_vector(weights))
+    truth = model.landmarks["ibug68"].locate(vertices, model.faces)
+    rotation = rotation_exp([0.3, 0.4, -0.3])
+    found = find_scan_landmarks(Mesh(vertices @ rotation.T, model.faces))
+    assert np.nanmean(np.linalg.norm(found.landmarks.points @ rotation - truth, axis=1)[17:]) < 5

@@ -43,6 +43,8 @@ _FACE = np.array(
 _INNER = slice(17, 68)
 #: Root mean square distance, in mm of a face of usual size, beyond which points are no face.
 _PLAUSIBLE, _CLEAR = 10.0, 6.5
+#: Log-odds of the detector from which a face is not taken the wrong way up; those that are stay below 15.
+_CERTAIN = 16.0
 #: Height of the pictures in faces; the detector wants some forehead and neck.
 _CLOSE = 230.0
 #: A face's size against the default head's: beyond this the unit is wrong.
@@ -183,13 +185,15 @@ def _search(mesh, texture, normals, near, progress) -> _Guess | None:
                 guess = _guess(_lifted(view, face, mesh)[0])
                 if guess is None or guess.error > _PLAUSIBLE:
                     continue
+                # an upside-down face can have the shape of one, but the detector is less sure of it
+                certain = float(np.log(max(face.score, 1e-12) / max(1 - face.score, 1e-12)))
                 away = np.arccos(np.clip((np.trace(guess.rotation @ rotation.T) - 1) / 2, -1, 1))
-                if best is None or guess.error < best.error:
-                    best = guess
-                if guess.error < _CLEAR and away < 0.6:
+                if best is None or certain - guess.error > best[0]:
+                    best = certain - guess.error, guess
+                if guess.error < _CLEAR and away < 0.6 and certain > _CERTAIN:
                     return guess
         if best is not None:
-            return best
+            return best[1]
     return None
 
 
