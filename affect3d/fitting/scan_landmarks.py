@@ -45,6 +45,8 @@ _INNER = slice(17, 68)
 _PLAUSIBLE, _CLEAR = 10.0, 6.5
 #: Log-odds of the detector from which a face is not taken the wrong way up; those that are stay below 15.
 _CERTAIN = 16.0
+#: Looked at closely, faces the right way up have 16 and more; what is below this is something else.
+_DOUBTFUL = 13.0
 #: Height of the pictures in faces; the detector wants some forehead and neck.
 _CLOSE = 230.0
 #: A face's size against the default head's: beyond this the unit is wrong.
@@ -131,15 +133,16 @@ def find_scan_landmarks(mesh: Mesh, texture=None, near=None, progress: Progress 
     for size in (320, 448):
         closer = _closer(drawn, picture, normals, best, size, progress)
         best = closer if closer is not None and closer.error < best.error + 1 else best
-    points = _gather(drawn, picture, normals, best, progress)
+    points, certain = _gather(drawn, picture, normals, best, progress)
     if points is None:
         return ScanLandmarks(None, best.rotation, False, "the face was lost when looked at closely; give landmarks")
     final = _guess(points)
-    if final is None or final.error > _PLAUSIBLE:
+    if final is None or final.error > _PLAUSIBLE or certain < _DOUBTFUL:
         return ScanLandmarks(None, best.rotation, False, "what looked like a face does not have the shape of one")
     if not _SIZES[0] < final.scale < _SIZES[1]:
         reason = f"the face is {final.scale:.3g} times as large as a usual one; is its unit millimetres?"
         return ScanLandmarks(None, final.rotation, False, reason)
+    points = _in_front(points, final)
     turned = np.degrees(np.arccos(np.clip((np.trace(final.rotation) - 1) / 2, -1, 1)))
     shown = "texture" if picture is not None else "colours" if colours is not None else "shape"
     reason = f"found in the {shown}, {final.error:.1f} mm from an average face"
@@ -186,7 +189,7 @@ def _search(mesh, texture, normals, near, progress) -> _Guess | None:
                 if guess is None or guess.error > _PLAUSIBLE:
                     continue
                 # an upside-down face can have the shape of one, but the detector is less sure of it
-                certain = float(np.log(max(face.score, 1e-12) / max(1 - face.score, 1e-12)))
+                certain = _log_odds(face)
                 away = np.arccos(np.clip((np.trace(guess.rotation @ rotation.T) - 1) / 2, -1, 1))
                 if best is None or certain - guess.error > best[0]:
                     best = certain - guess.error, guess
@@ -200,6 +203,10 @@ def _search(mesh, texture, normals, near, progress) -> _Guess | None:
 def _faces(view: ScanView, progress, passes: int, tiles: bool) -> tuple[FaceDetection, ...]:
     options = LandmarkerOptions(0.4, 0.4, passes, tiles=tiles, turned=False)
     return detect_faces(view.pixels, options=options, progress=progress)
+
+
+def _log_odds(face: FaceDetection) -> float:
+    return float(np.log(max(face.score, 1e-12) / max(1 - face.score, 1e-12)))
 
 
 def _lifted(view: ScanView, face: FaceDetection, mesh: Mesh):
@@ -226,31 +233,42 @@ def _guess(points) -> _Guess | None:
     return _Guess(fit.rotation, middle, 1 / fit.scale, rms)
 
 
+def _in_front(points, guess: _Guess, deepest: float = 30.0) -> np.ndarray:
+    """Inner points far behind where a face has them fell through a hole, or into the mouth: they are missing."""
+    depth = (points[_INNER] - guess.centre) @ guess.rotation[2] / guess.scale
+    usual = _FACE[:, 2] - 10.0
+    points = points.copy()
+    points[_INNER][depth < usual - deepest] = np.nan
+    return points
+
+
 def _closer(mesh, texture, normals, guess: _Guess, size: int, progress) -> _Guess | None:
     view = draw_scan(mesh, guess.rotation, guess.centre, _CLOSE * guess.scale, size, texture, normals)
     found = [_guess(_lifted(view, face, mesh)[0]) for face in _faces(view, progress, 2, True)[:1]]
     return found[0] if found else None
 
 
-def _gather(mesh, texture, normals, guess: _Guess, progress) -> np.ndarray | None:
-    """The 68 points, averaged over views a little to each side, each weighted by how squarely it sees the skin."""
-    points, weights = [], []
+def _gather(mesh, texture, normals, guess: _Guess, progress) -> tuple[np.ndarray | None, float]:
+    """The 68 points, averaged over views a little to each side, each weighted by how squarely it sees the skin; and the
+    detector's log-odds in the surest view."""
+    points, weights, certain = [], [], -np.inf
     shaded = texture is None and mesh.colours is None
     for yaw, pitch in ((0, 0), (-25, 0), (25, 0), (0, 12), (0, -12)):
         rotation = rotation_exp([np.radians(pitch), 0, 0]) @ rotation_exp([0, np.radians(yaw), 0]) @ guess.rotation
         for light in ((0.1, 0.45, 0.9), (-0.5, 0.3, 0.8), (0.5, 0.3, 0.8))[: 3 if shaded and not (yaw or pitch) else 1]:
             view = draw_scan(mesh, rotation, guess.centre, _CLOSE * guess.scale, 512, texture, normals, light)
             for face in _faces(view, progress, 3, True)[:1]:
+                certain = max(certain, _log_odds(face))
                 place, cosine = _lifted(view, face, mesh)
                 weight = np.where(np.isfinite(place).all(1), cosine**2, 0) * (2.0 if not (yaw or pitch) else 1.0)
                 points.append(np.where(weight[:, None] > 0, place, 0))
                 weights.append(weight)
     if not points:
-        return None
+        return None, certain
     points, weights = np.stack(points), np.stack(weights)
     for _ in range(3):  # views in which a ray passed the nose or fell into the mouth lose their say
         total = weights.sum(0)
         mean = (points * weights[..., None]).sum(0) / np.maximum(total, 1e-9)[:, None]
         away = np.linalg.norm(points - mean, axis=2) / guess.scale
         weights = weights / (1 + (away / 5) ** 2)
-    return np.where((total > 0.02)[:, None], mean, np.nan)
+    return np.where((total > 0.02)[:, None], mean, np.nan), certain
