@@ -148,4 +148,5 @@ def _textured(raster, mesh, texture, size):
     uv = np.zeros((size, size, 2), np.float32)
     uv[raster.covered] = np.einsum("nk,nkd->nd", raster.weights[raster.covered], corner)
     x, y = uv[..., 0] * width - 0.5, (1 - uv[..., 1]) * height - 0.5
-    return cv2.remap(texture, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    return cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
