@@ -118,7 +118,8 @@ def add_parser(commands, common) -> None:
     group = parser.add_argument_group("which face, and how it is found")
     group.add_argument("--face", type=numbers.whole(0, 999), metavar="N", help="by size; 0, the largest, if left out")
     group.add_argument("--all", action="store_true", dest="all_faces", help="every face in the photo")
-    group.add_argument("--landmarks", metavar="FILE", help=".pts, .ljson, .csv, .txt or .json to use instead of a detector")
+    help_ = ".pts, .ljson, .csv, .txt or .json to use instead of a detector"
+    group.add_argument("--landmarks", metavar="FILE", help=help_)
     group.add_argument("--detector", choices=DETECTORS, default="mediapipe", help="dlib needs the extra affect3d[dlib]")
 
     group = parser.add_argument_group("model")
