@@ -83,9 +83,10 @@ def test_what_is_no_face_is_refused_with_a_reason(head):
     assert not found.found and found.landmarks is None and "landmarks" in found.reason
 
 
-def test_metres_are_noticed(head):
+@pytest.mark.parametrize("factor", [0.001, 0.1, 1000])
+def test_a_wrong_unit_is_noticed(head, factor):
     mesh, _ = head
-    found = find_scan_landmarks(Mesh(mesh.vertices / 1000, mesh.faces))
+    found = find_scan_landmarks(Mesh(mesh.vertices * factor, mesh.faces))
     assert not found.found and "millimetres" in found.reason
 
 

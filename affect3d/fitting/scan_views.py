@@ -31,16 +31,13 @@ class ScanView:
     raster : Raster
     rotation : (3, 3) float64
         From the scan's frame to one with x to the right of the picture, y up and z towards the viewer.
-    pixel : float
-        Its size, mm.
     """
 
     pixels: np.ndarray
     raster: Raster
     rotation: np.ndarray
-    pixel: float
 
-    def lift(self, points, mesh: Mesh, reach: int = 5, step: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
+    def lift(self, points, mesh: Mesh, reach: int = 5, step: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
         """Surface points under pixels.
 
         Parameters
@@ -52,7 +49,8 @@ class ScanView:
         reach : int
             Pixels to the side within which a point that fell into a hole, or past an edge, may find the surface.
         step : float
-            mm; a point that lies so far behind something within reach fell past its edge: inner lips into the mouth.
+            Pixels; a point that lies so far behind something within reach fell past its edge: inner lips into the
+            mouth.  (Not millimetres: the scan's unit may be wrong, and that is to be noticed later.)
 
         Returns
         -------
@@ -71,7 +69,7 @@ class ScanView:
             near = near[self.raster.face[near[:, 1], near[:, 0]] >= 0]
             if not len(near):
                 continue
-            depth = self.raster.depth[near[:, 1], near[:, 0]] * self.pixel
+            depth = self.raster.depth[near[:, 1], near[:, 0]]
             x, y = near[np.argmax(depth < depth.min() + step)]
             corners = mesh.vertices[mesh.faces[self.raster.face[y, x]]]
             found[i] = self.raster.weights[y, x].astype(float) @ corners
@@ -120,7 +118,7 @@ def draw_scan(
         # the power takes linear light to what a screen shows
         pixels = interpolate(raster, mesh.faces, bright[:, None] ** (1 / 1.8)) * _SKIN
     pixels = np.where(raster.covered[..., None], pixels, _BACKGROUND)
-    return ScanView(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), raster, rotation, extent / size)
+    return ScanView(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), raster, rotation)
 
 
 def smooth_normals(mesh: Mesh, rounds: int = 4) -> np.ndarray:
