@@ -170,7 +170,7 @@ class _Tracker:
         self.share = area / area.mean()
         bend = stretch @ sparse.diags_array(1 / np.maximum(self.share, 1e-3)) @ stretch
         self.smooth = (bend + options.stretching * stretch).tocsr()
-        held = self.share.copy()
+        held = self.share + 1e-6  # vertices in no triangle stay where they are
         if self.marks is not None:
             np.add.at(held, self.marks, options.landmark_weight)
         self.solvers = [

@@ -292,3 +292,11 @@ def test_borders_that_are_the_same_line_are_brought_together():
         for o in (free, with_borders)
     ]  # fmt: skip
     assert off[1] < 0.5 * off[0] and off[1] < 1
+
+
+def test_a_template_vertex_in_no_triangle_does_no_harm(problem):
+    template, scan, marks, positions, truth = problem
+    more = Mesh(np.vstack([template.vertices, [[0, 0, 80]]]), template.faces)
+    result = register_nonrigid(more, scan, marks, positions, SOFT)
+    assert np.isfinite(result.vertices).all()
+    assert error(result.vertices[:-1], truth, template) < 1.5

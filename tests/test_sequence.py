@@ -126,3 +126,9 @@ def test_wrong_arguments_are_named(neutral):
         list(register_sequence(neutral, [(scan(0), np.zeros((2, 3)))], [1, 2, 3], start=START))
     with pytest.raises(ValueError, match="iterations"):
         SequenceOptions(stiffness=(1.0,), iterations=(1, 2))
+
+
+def test_a_vertex_in_no_triangle_does_no_harm(neutral):
+    more = Mesh(np.vstack([neutral.vertices, [[0, 0, 80]]]), neutral.faces)
+    (result,) = register_sequence(more, [scan(0)], options=QUICK, start=START)
+    assert result.converged and np.isfinite(result.vertices).all()
