@@ -41,6 +41,11 @@ _FACE = np.array(
     float,
 )  # fmt: skip
 _INNER = slice(17, 68)
+#: The same with the jaw dropped as far as it goes: lower lip and corners against the rest of the face.
+_FACE_OPEN = _FACE.copy()
+_FACE_OPEN[38:43] += (0, -24, -10)
+_FACE_OPEN[48:51] += (0, -24, -10)
+_FACE_OPEN[[31, 37, 43, 47]] += (0, -10, -6)
 #: Root mean square distance, in mm of a face of usual size, beyond which points are no face.
 _PLAUSIBLE, _CLEAR = 10.0, 6.5
 #: Log-odds of the detector from which a face is not taken the wrong way up; those that are stay below 15.
@@ -214,22 +219,26 @@ def _lifted(view: ScanView, face: FaceDetection, mesh: Mesh):
 
 
 def _guess(points) -> _Guess | None:
-    """Pose and size of the face whose 68 points these may be; None if too many are missing."""
-    inner = points[_INNER]
+    """Pose and size of the face whose 68 points these may be, its mouth shut or open; None if too many are missing."""
+    guesses = [_guess_against(points[_INNER], face) for face in (_FACE, _FACE_OPEN)]
+    return min((g for g in guesses if g is not None), key=lambda g: g.error, default=None)
+
+
+def _guess_against(inner, face) -> _Guess | None:
     use = np.isfinite(inner).all(1)
     for _ in range(2):
         if use.sum() < 34:
             return None
-        fit = procrustes(inner[use], _FACE[use])
+        fit = procrustes(inner[use], face[use])
         if not np.isfinite(fit.scale) or fit.scale <= 0:
             return None
-        error = np.linalg.norm(fit.apply(np.where(use[:, None], inner, 0)) - _FACE, axis=1)
+        error = np.linalg.norm(fit.apply(np.where(use[:, None], inner, 0)) - face, axis=1)
         kept = use & (error < max(3 * float(np.median(error[use])), 8.0))  # points that fell through an open mouth
         if (kept == use).all():
             break
         use = kept
     rms = float(np.sqrt((error[use] ** 2).mean()))
-    middle = procrustes(_FACE[use], inner[use]).apply(np.array([[0.0, -30.0, 10.0]]))[0]
+    middle = procrustes(face[use], inner[use]).apply(np.array([[0.0, -30.0, 10.0]]))[0]
     return _Guess(fit.rotation, middle, 1 / fit.scale, rms)
 
 

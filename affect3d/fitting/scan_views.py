@@ -138,7 +138,9 @@ def _textured(raster, mesh, texture, size):
     height, width = texture.shape[:2]
     # texels far smaller than pixels would flicker: halve the texture until they are alike
     corner = mesh.uv[mesh.uv_faces[raster.face[raster.covered]]] if raster.covered.any() else np.zeros((0, 3, 2))
-    spread = np.ptp(corner, axis=1).max(1) * max(height, width) if len(corner) else np.ones(1)
+    # a part of the pixels tells the median as well as all of them
+    few = corner[:: max(len(corner) // 2000, 1)]
+    spread = (few.max(1) - few.min(1)).max(1) * max(height, width) if len(few) else np.ones(1)
     shrink = int(np.clip(np.log2(max(float(np.median(spread)) * 0.25, 1)), 0, 3))
     for _ in range(shrink):
         texture = cv2.pyrDown(texture)
