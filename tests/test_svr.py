@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from affect3d.affect.metrics import concordance
-from affect3d.analysis.kernel_features import gaussian_features
+from affect3d.analysis.kernel_features import FeatureRows, gaussian_features
 from affect3d.analysis.svr import SvrOptions, fit_support_vectors, support_vector_regression
 
 
@@ -75,7 +75,7 @@ def test_agrees_with_the_exact_solver(cost, epsilon):
 def test_the_gap_bounds_how_far_the_objective_is_from_the_optimum():
     x, y = problem(800)
     features = gaussian_features(x, 0.5)
-    values = features(x, np.float32)
+    values = FeatureRows(features, x)
     best = fit_support_vectors(features, values, y, SvrOptions(gap=1e-7))
     for steps in (1, 3, 6, 10):
         early = fit_support_vectors(features, values, y, SvrOptions(gap=1e-7, steps=steps))
@@ -88,7 +88,7 @@ def test_the_gap_bounds_how_far_the_objective_is_from_the_optimum():
 def test_a_start_saves_steps_and_comes_to_the_same():
     x, y = problem()
     features = gaussian_features(x, 0.5)
-    values = features(x, np.float32)
+    values = FeatureRows(features, x)
     first = fit_support_vectors(features, values, y, SvrOptions(cost=1.0))
     cold = fit_support_vectors(features, values, y, SvrOptions(cost=3.0))
     warm = fit_support_vectors(features, values, y, SvrOptions(cost=3.0), first)
@@ -102,6 +102,14 @@ def test_a_constant_target_is_predicted_and_costs_nothing():
     found = support_vector_regression(x, np.full(100, 0.3))
     assert found.predict(x)[:, 0] == pytest.approx(np.full(100, 0.3), abs=0.1 + 1e-9)
     assert found.objective[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_features_that_are_not_kept_give_the_same_answer():
+    x, y = problem(400)
+    kept = support_vector_regression(x, y)
+    anew = support_vector_regression(x, y, SvrOptions(memory=0))
+    assert kept.objective == pytest.approx(anew.objective, rel=1e-6)
+    assert kept.predict(x) == pytest.approx(anew.predict(x), abs=1e-4)
 
 
 def test_the_same_rows_give_the_same_bytes():

@@ -9,7 +9,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from affect3d.geometry.arrays import require_finite
 
-__all__ = ["KernelFeatures", "gaussian_features"]
+__all__ = ["FeatureRows", "KernelFeatures", "gaussian_features"]
 
 #: Rows that the first pivots are looked for among, and rows that are treated at a time.
 _SAMPLE, _BLOCK = 20_000, 16_384
@@ -50,6 +50,28 @@ class KernelFeatures:
             rows = slice(first, first + _BLOCK)
             out[rows] = _kernel(x[rows], self.pivots, self.gamma) @ self.inverse
         return out
+
+
+class FeatureRows:
+    """Features of many rows, rounded to single precision; kept, or computed anew where they are asked for.
+
+    Parameters
+    ----------
+    features : KernelFeatures
+    x : (N, P) float array
+    memory : float
+        Bytes; if all features need more, they are not kept, which changes no more than the last digits.
+    """
+
+    def __init__(self, features: KernelFeatures, x, memory: float = 1e9):
+        self._features, self._x = features, np.asarray(x, float)
+        self.shape = (len(self._x), features.rank)
+        self._kept = features(self._x, np.float32) if 4 * self.shape[0] * self.shape[1] <= memory else None
+
+    def take(self, rows) -> np.ndarray:
+        """(M, R) float64 of a slice or of an array of row numbers."""
+        values = self._features(self._x[rows], np.float32) if self._kept is None else self._kept[rows]
+        return values.astype(float)
 
 
 def gaussian_features(x, gamma: float, tolerance: float = 1e-6, limit: int = 1500) -> KernelFeatures:

@@ -8,12 +8,14 @@ the exact one.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
-from affect3d.analysis.kernel_features import KernelFeatures, gaussian_features
+from affect3d.analysis.kernel_features import FeatureRows, KernelFeatures, gaussian_features
 from affect3d.geometry.arrays import require_finite
 
 __all__ = ["SupportVectorRegression", "SvrOptions", "fit_support_vectors", "support_vector_regression"]
@@ -43,6 +45,8 @@ class SvrOptions:
         How much of the kernel's diagonal the features may miss.
     steps : int
         At most so many Newton steps.
+    memory : float
+        Bytes that the features of all rows may take; beyond it they are computed anew for each use.
     """
 
     cost: float = 1.0
@@ -51,6 +55,7 @@ class SvrOptions:
     gap: float = 1e-3
     kernel_tolerance: float = 1e-6
     steps: int = 300
+    memory: float = 1e9
 
     def __post_init__(self):
         for name in ("cost", "gamma", "gap", "kernel_tolerance"):
@@ -114,7 +119,8 @@ def support_vector_regression(x, targets, options: SvrOptions | None = None) -> 
     Returns
     -------
     SupportVectorRegression
-        Memory while fitting: ``4 N R`` bytes, R the rank, some hundred for two variables of unit variance.
+        Memory while fitting: ``4 N R`` bytes, R the rank, some hundred for two variables of unit variance; or
+        ``options.memory``, if that is less.
 
     Raises
     ------
@@ -133,21 +139,28 @@ def support_vector_regression(x, targets, options: SvrOptions | None = None) -> 
     if x.ndim != 2 or targets.ndim != 2 or len(x) != len(targets) or len(x) < 2:
         raise ValueError(f"x, targets: expected (N, P) and (N, T) with N of at least 2, got {x.shape}, {targets.shape}")
     require_finite(targets, "targets")
-    features = gaussian_features(x, options.gamma, options.kernel_tolerance)
-    return fit_support_vectors(features, features(x, np.float32), targets, options)
+    with threadpool_limits(1):
+        features = gaussian_features(x, options.gamma, options.kernel_tolerance)
+        rows = FeatureRows(features, x, options.memory)
+    return fit_support_vectors(features, rows, targets, options)
 
 
 def fit_support_vectors(
-    features: KernelFeatures, values, targets, options: SvrOptions, start=None
+    features: KernelFeatures, rows: FeatureRows, targets, options: SvrOptions, start=None
 ) -> SupportVectorRegression:
-    """`support_vector_regression` for features whose `values` (N, R) float32 at the rows are known already.
+    """`support_vector_regression` for rows whose features are known already.
 
     `start`, an earlier result for the same features, saves steps where only the constants changed.
     """
-    found = [
-        _Problem(values, targets[:, t], options).solve(None if start is None else (start.weights[:, t], start.offset[t]))
-        for t in range(targets.shape[1])
-    ]
+
+    def solve(t):
+        opening = None if start is None else (start.weights[:, t], start.offset[t])
+        return _Problem(rows, targets[:, t], options).solve(opening)
+
+    # One target a thread: threads inside the linear algebra wait for one another on every small product, which on a
+    # busy machine costs many times what they gain.
+    with threadpool_limits(1), ThreadPoolExecutor(targets.shape[1]) as pool:
+        found = list(pool.map(solve, range(targets.shape[1])))
     weights, offset, objective, gap, support, steps = map(np.array, zip(*found))
     converged = bool((gap <= options.gap).all())
     reason = (
@@ -167,14 +180,14 @@ class _Problem:
     (0, 1), gives a feasible point of the dual problem.
     """
 
-    def __init__(self, values, target, options):
-        self.values, self.target = values, np.asarray(target, float)
+    def __init__(self, rows, target, options):
+        self.rows, self.target = rows, np.asarray(target, float)
         self.cost, self.epsilon, self.options = options.cost, options.epsilon, options
 
     def solve(self, start):
         spread = max(float(self.target.std()), 1e-12)
         if start is None:
-            weights, offset = np.zeros(self.values.shape[1]), float(np.median(self.target))
+            weights, offset = np.zeros(self.rows.shape[1]), float(np.median(self.target))
         else:
             weights, offset = np.array(start[0]), float(start[1])
         residual = self.target - self.products(weights) - offset
@@ -262,12 +275,12 @@ class _Problem:
         return primal, max(primal - value, 0.0) / max(primal, 1e-300)
 
     def _hessian(self, curve) -> np.ndarray:
-        rank = self.values.shape[1]
+        rank = self.rows.shape[1]
         gram, sums = np.zeros((rank, rank)), np.zeros(rank)
         # Rows far from the corners add next to nothing; without them the steps are as good and cost a part.
         rows = np.flatnonzero(curve > _NEGLIGIBLE * curve.max())
         for first in range(0, len(rows), _BLOCK):
-            block = self.values[rows[first : first + _BLOCK]].astype(float)
+            block = self.rows.take(rows[first : first + _BLOCK])
             heavy = np.sqrt(curve[rows[first : first + _BLOCK]])
             block *= heavy[:, None]
             gram += block.T @ block
@@ -280,11 +293,11 @@ class _Problem:
         return out
 
     def products(self, weights) -> np.ndarray:
-        return np.concatenate([self.values[i : i + _BLOCK].astype(float) @ weights
-                               for i in range(0, len(self.values), _BLOCK)])  # fmt: skip
+        return np.concatenate([self.rows.take(slice(i, i + _BLOCK)) @ weights
+                               for i in range(0, self.rows.shape[0], _BLOCK)])  # fmt: skip
 
     def transposed(self, rows) -> np.ndarray:
-        total = np.zeros(self.values.shape[1])
-        for i in range(0, len(self.values), _BLOCK):
-            total += rows[i : i + _BLOCK] @ self.values[i : i + _BLOCK].astype(float)
+        total = np.zeros(self.rows.shape[1])
+        for i in range(0, self.rows.shape[0], _BLOCK):
+            total += rows[i : i + _BLOCK] @ self.rows.take(slice(i, i + _BLOCK))
         return total

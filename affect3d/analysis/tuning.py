@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from affect3d.analysis.kernel_features import gaussian_features
+from affect3d.analysis.kernel_features import FeatureRows, gaussian_features
 from affect3d.analysis.scores import subject_moments
 from affect3d.analysis.splits import subject_folds
 from affect3d.analysis.svr import SvrOptions, fit_support_vectors
@@ -77,13 +78,14 @@ def tune_support_vectors(
     done, total = 0, folds * len(gammas)
     for train, test in parts:
         for gamma in gammas:
-            features = gaussian_features(x[train], gamma, base.kernel_tolerance)
-            values, before = features(x[train], np.float32), None
+            with threadpool_limits(1):
+                features = gaussian_features(x[train], gamma, base.kernel_tolerance)
+                rows_of, before = FeatureRows(features, x[train]), None
             for k, (cost, epsilon, width) in enumerate(grid):
                 if width != gamma:
                     continue
                 setting = replace(base, cost=cost, epsilon=epsilon, gamma=gamma)
-                before = fit_support_vectors(features, values, targets[train], setting, before)
+                before = fit_support_vectors(features, rows_of, targets[train], setting, before)
                 held[k][test] = before.predict(x[test])
             done += 1
             progress(done, total, "cross-validation")
