@@ -12,13 +12,12 @@ from affect3d.io.atomic import atomic_path
 from affect3d.landmark_groups import OUTLINE, UNUSED
 from affect3d.landmarks import SCHEMES, Landmarks
 from affect3d.mesh import Mesh
+from affect3d.model.keep_parts import SKIN_PARTS, keep_parts
 from affect3d.model.morphable import MorphableModel
 from affect3d.registration.records import digest
 
 __all__ = ["SKIN_PARTS", "Template", "matching_landmarks", "model_template"]
 
-#: Parts of a head model that a scan of a face shows and that are skin: no eyes, teeth, mouth bag or back of the head.
-SKIN_PARTS = ("face", "lips", "skin")
 #: A similarity needs three landmarks; one more lets a wrong one be noticed.
 LEAST_LANDMARKS = 4
 
@@ -100,20 +99,14 @@ def model_template(model: MorphableModel, scheme: str = "ibug68") -> Template:
     if scheme not in model.landmarks:
         known = ", ".join(model.landmarks) or "none"
         raise ValueError(f"model: expected landmarks of the scheme {scheme}, got {known}")
-    wanted = model.part_faces(*SKIN_PARTS)
-    if not wanted.any():
-        raise ValueError(f"model: has none of the parts {', '.join(SKIN_PARTS)}; it has {', '.join(model.part_names)}")
-    faces = model.faces[wanted]
-    vertices, local = np.unique(faces, return_inverse=True)
-    place = np.full(len(model.mean), -1, np.int32)
-    place[vertices] = np.arange(len(vertices))
-    marks = model.landmarks[scheme]
-    triangle = model.faces[np.maximum(marks.faces, 0)]
+    part, vertices = keep_parts(model, *SKIN_PARTS)
+    marks = part.landmarks[scheme]
+    triangle = part.faces[np.maximum(marks.faces, 0)]
     nearest = triangle[np.arange(len(triangle)), marks.weights.argmax(1)]
-    landmarks = np.where(marks.present, place[nearest], -1)
+    landmarks = np.where(marks.present, nearest, -1)
     name = model.name or "model"
     return Template(
-        Mesh(model.mean[vertices], local.reshape(-1, 3)), scheme, landmarks,
+        Mesh(part.mean, part.faces), scheme, landmarks,
         f"the skin of the face of the {name}: {len(vertices)} of its {len(model.mean)} vertices",
         vertices.astype(np.int32),
     )  # fmt: skip
