@@ -23,6 +23,8 @@ WORDS_CONVENTION = (
     "the origin. Rated faces lie elsewhere: there a neutral face has arousal -0.40 and a happy one -0.04."
 )
 _FORMAT = "affect3d gallery 1"
+#: The same arrays, with names of subjects and sequences and the head beside them.
+_STREAMED = "affect3d gallery 2"
 _CHUNK = 4096
 _ARRAYS = ("expression", "valence", "arousal", "subject", "sequence", "frame", "neutral")
 
@@ -131,7 +133,7 @@ class Gallery:
 
     @staticmethod
     def load(path) -> Gallery:
-        """Read a store that `save` wrote.
+        """Read a store that `save` wrote, or one of coefficients that `affect3d.affect.generation` did, whole.
 
         Raises
         ------
@@ -148,7 +150,7 @@ class Gallery:
             raise FileNotFoundError(f"path: there is no gallery at {path}")
         try:
             group = zarr.open_group(store=str(path), mode="r")
-            if group.attrs.get("format") != _FORMAT:
+            if group.attrs.get("format") not in (_FORMAT, _STREAMED):
                 raise ValueError(f"its format is {group.attrs.get('format')!r}, expected {_FORMAT!r}")
             arrays = {name: np.asarray(group[name][...]) for name in _ARRAYS}
             return Gallery(

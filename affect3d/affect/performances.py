@@ -10,14 +10,16 @@ label what they see, a little late and not exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
+import numba
 import numpy as np
 
 from affect3d.affect.core_affect import CORE_SHAPES, core_weights
 from affect3d.affect.tables import ARKIT_SHAPES, arkit_weights, emotion_terms, expression_families, mirrored_shapes
 
-__all__ = ["PerformanceOptions", "perform"]
+__all__ = ["PerformanceOptions", "perform", "perform_sequence", "person_style"]
 
 # Distance from the origin at which an action-unit pattern reaches the strength its table gives.
 _FULL_RADIUS = 0.65
@@ -26,6 +28,8 @@ _CORE_UNITS = (25, 26, 27)
 # Lips that touch: a jaw that opens takes these away, or the two shapes would fight.
 _CLOSED_LIPS = ("mouthPressLeft", "mouthPressRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower",
                 "mouthShrugUpper")  # fmt: skip
+# Frames a second of `perform`, and how much of a wavering is left after one of them.
+_RATE, _FACE_MEMORY, _LABEL_MEMORY = 10.0, 0.9, 0.8
 # How often a word is performed, relative to one that is not named here.  Databases of posed emotions ask everybody
 # for the basic emotions.  Anger and fear share a place on the plane; so that their mean is no muddle of both, anger
 # is asked for at moderate arousal and fear where "terrified" lies.
@@ -105,21 +109,72 @@ def perform(options: PerformanceOptions, rng: np.random.Generator) -> Performanc
 
     The first frame of every performance is neutral.
     """
-    terms = emotion_terms()
     s, q, t = options.subjects, options.sequences, options.frames
-    chance = np.array([float(_FREQUENCY.get(term.name, 1)) for term in terms])
-    term = rng.choice(len(terms), size=(s, q), p=chance / chance.sum())
+    term = _terms((s, q), rng)
     felt = _felt_affect(term, rng)
     intensity = _intensity((s, q), t, rng)
     path = felt[:, :, None, :] * intensity[..., None]
     valence, arousal = _labels(path, options, rng)
     gain, baseline = _style(options, rng)
-    wobble = _wander((s, q, t, 6), 0.9, rng)
+    wobble = _wander((s, q, t, 6), _FACE_MEMORY, rng)
     expression = np.empty((s, q, t, len(ARKIT_SHAPES)), np.float32)
-    patterns = np.stack([_pattern(term.family) for term in terms])
+    patterns = _patterns()
     for i in range(s):  # one person at a time keeps the memory at a few megabytes
         expression[i] = _faces(path[i], patterns[term[i]], gain[i], baseline[i], wobble[i])
     return Performances(expression, valence, arousal, term)
+
+
+def person_style(options: PerformanceOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """One person's gain (52,) of each shape, mean about 1, and resting face (52,)."""
+    gain, baseline = _style(replace(options, subjects=1), rng)
+    return gain[0], baseline[0]
+
+
+def perform_sequence(
+    frames: int, style, options: PerformanceOptions, frame_rate: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One performance of any length by one person.
+
+    Parameters
+    ----------
+    frames : int
+        At least 8.
+    style : pair of arrays
+        What `person_style` gave.
+    options : PerformanceOptions
+        Its numbers of subjects, sequences and frames do not matter; its lag is in frames.
+    frame_rate : float
+        Frames a second: faces and annotators waver as fast at any rate.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    expression (T, 52), valence (T,), arousal (T,) : float32
+        The first frame is the person's neutral face.
+    """
+    if frames < 8:
+        raise ValueError(f"frames: expected a whole number of at least 8, got {frames}")
+    term = _terms((1, 1), rng)
+    felt = _felt_affect(term, rng)
+    path = felt[:, :, None, :] * _intensity((1, 1), frames, rng)[..., None]
+    one = replace(options, subjects=1, sequences=1, frames=frames)
+    slower = _RATE / frame_rate
+    valence, arousal = _labels(path, one, rng, _LABEL_MEMORY**slower)
+    wobble = _wander((1, frames, 6), _FACE_MEMORY**slower, rng)
+    expression = _faces(path[0], _patterns()[term[0]], *style, wobble).astype(np.float32)
+    return expression[0], valence[0, 0], arousal[0, 0]
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> np.ndarray:
+    """(terms, 52) what each term's family adds to the core weights."""
+    return np.stack([_pattern(term.family) for term in emotion_terms()])
+
+
+def _terms(shape, rng: np.random.Generator) -> np.ndarray:
+    """Indices into `emotion_terms()`, as often as each is performed."""
+    chance = np.array([float(_FREQUENCY.get(term.name, 1)) for term in emotion_terms()])
+    return rng.choice(len(chance), size=shape, p=chance / chance.sum())
 
 
 def _felt_affect(term: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -145,7 +200,9 @@ def _intensity(shape: tuple[int, int], frames: int, rng: np.random.Generator) ->
     return height * _smoothstep((clock - onset) / (apex - onset)) * _smoothstep((end - clock) / (end - release))
 
 
-def _labels(path: np.ndarray, options: PerformanceOptions, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _labels(
+    path: np.ndarray, options: PerformanceOptions, rng: np.random.Generator, memory: float = _LABEL_MEMORY
+) -> tuple[np.ndarray, np.ndarray]:
     """(S, Q, T) float32 valence and arousal: the path as annotators report it, averaged over them."""
     s, q, t, _ = path.shape
     total = np.zeros_like(path)
@@ -156,7 +213,7 @@ def _labels(path: np.ndarray, options: PerformanceOptions, rng: np.random.Genera
         part = (moment - before)[..., None]
         seen = np.take_along_axis(path, before[..., None], 2) * (1 - part)
         seen += np.take_along_axis(path, before[..., None] + 1, 2) * part
-        total += seen + options.label_noise * _wander((s, q, t, 2), 0.8, rng)
+        total += seen + options.label_noise * _wander((s, q, t, 2), memory, rng)
     labels = np.clip(total / options.annotators, -1, 1).astype(np.float32)
     return labels[..., 0], labels[..., 1]
 
@@ -211,10 +268,16 @@ def _faces(path, pattern, gain, baseline, wobble) -> np.ndarray:
 def _wander(shape: tuple[int, ...], memory: float, rng: np.random.Generator) -> np.ndarray:
     """Stationary first-order noise of unit variance along the last but one axis."""
     noise = rng.standard_normal(shape)
-    fresh = np.sqrt(1 - memory**2)
-    for i in range(1, shape[-2]):
-        noise[..., i, :] = memory * noise[..., i - 1, :] + fresh * noise[..., i, :]
+    _remember(noise.reshape(-1, *shape[-2:]), memory, np.sqrt(1 - memory**2))
     return noise
+
+
+@numba.njit(cache=True, nogil=True)  # without fastmath: the shipped gallery keeps its bytes
+def _remember(noise, memory, fresh):  # pragma: no cover - compiled
+    for k in range(noise.shape[0]):
+        for i in range(1, noise.shape[1]):
+            for j in range(noise.shape[2]):
+                noise[k, i, j] = memory * noise[k, i - 1, j] + fresh * noise[k, i, j]
 
 
 def _smoothstep(x: np.ndarray) -> np.ndarray:

@@ -13,7 +13,9 @@ import numpy as np
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
+from affect3d.affect.class_moments import class_moments
 from affect3d.affect.gallery import Gallery
+from affect3d.affect.store import GalleryStore
 from affect3d.affect.tables import mirrored_shapes
 from affect3d.affect.vaspace import VASpace
 from affect3d.geometry.arrays import frozen_array, require_finite
@@ -101,7 +103,7 @@ class FilledMeans:
     sources: dict[int, tuple[int, ...]]
 
 
-def class_statistics(gallery: Gallery, space: VASpace | None = None, least: int = 20) -> ClassStatistics:
+def class_statistics(gallery: Gallery | GalleryStore, space: VASpace | None = None, least: int = 20) -> ClassStatistics:
     """Count, mean and spread of the expressions and median label of each class.
 
     Every frame enters together with its mirror image, which has the same
@@ -109,13 +111,21 @@ def class_statistics(gallery: Gallery, space: VASpace | None = None, least: int 
 
     Parameters
     ----------
-    gallery : Gallery
+    gallery : Gallery or GalleryStore
+        A store is read in one stream.
     space : VASpace, optional
         By default 10 x 10 classes.
     least : int
         See `ClassStatistics`.
+
+    Raises
+    ------
+    ValueError
+        If a store holds vertices: their statistics are `affect3d.affect.class_moments.class_moments`.
     """
     space = space or VASpace()
+    if isinstance(gallery, GalleryStore):
+        return _stored_statistics(gallery, space, least)
     index = space.class_of(gallery.valence, gallery.arousal)
     count = np.bincount(index, minlength=space.count)
     # A sparse sum over frames: (K, N) @ (N, E) needs no copy of the gallery for each class.
@@ -138,6 +148,24 @@ def class_statistics(gallery: Gallery, space: VASpace | None = None, least: int 
         least=least,
         convention=gallery.convention,
     )
+
+
+def _stored_statistics(store: GalleryStore, space: VASpace, least: int) -> ClassStatistics:
+    if store.kind != "coefficients":
+        raise ValueError(
+            f"gallery: {store.path} holds vertices, expected expression coefficients; project its frames on a head "
+            "first"
+        )
+    found = class_moments(store, space, offsets=False)
+    mirror = mirrored_shapes(store.expression_names)
+    variance = found.deviations / np.maximum(found.count, 1)[:, None]
+    square = variance + found.mean**2
+    mean, square = (found.mean + found.mean[:, mirror]) / 2, (square + square[:, mirror]) / 2
+    return ClassStatistics(
+        space=space, expression_names=store.expression_names, count=found.count, mean=np.clip(mean, 0, 1),
+        spread=np.sqrt(np.maximum(square - mean**2, 0)), valence_arousal=found.valence_arousal, least=least,
+        convention=store.convention,
+    )  # fmt: skip
 
 
 def fill_empty_classes(mean, populated, space: VASpace) -> FilledMeans:

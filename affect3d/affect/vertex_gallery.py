@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,7 @@ class VertexGallery:
 
 def write_vertex_gallery(
     path, rows: GalleryRows, faces, read: Callable[[str], np.ndarray], content: str, convention: str = "",
-    overwrite: bool = False, progress: Progress = silent,
+    overwrite: bool = False, progress: Progress = silent, attributes: Mapping | None = None,
 ) -> bool:  # fmt: skip
     """Write a store frame by frame, continuing what an earlier, killed call for the same content left.
 
@@ -166,6 +166,8 @@ def write_vertex_gallery(
     overwrite : bool
         Whether a gallery of other content may be replaced.
     progress : callable
+    attributes : dict, optional
+        What else is stored, ``frame_rate``, ``splits`` and ``notes`` for instance.
 
     Returns
     -------
@@ -202,7 +204,10 @@ def write_vertex_gallery(
         shutil.rmtree(growing, ignore_errors=True)
         growing.mkdir()
         group = zarr.open_group(store=str(store), mode="w")
-        group.create_array("vertices", shape=(len(rows), *first.shape), chunks=(step, *first.shape), dtype="float32")
+        # vertices hardly shrink, and what is not compressed is read several times faster
+        group.create_array(
+            "vertices", shape=(len(rows), *first.shape), chunks=(step, *first.shape), dtype="float32", compressors=None
+        )
         group.create_array("faces", shape=faces.shape, chunks=(max(len(faces), 1), 3), dtype="int32")[...] = faces
         for name, kind in _LABELS.items():
             array = group.create_array(name, shape=(len(rows),), chunks=(len(rows),), dtype=kind)
@@ -211,13 +216,16 @@ def write_vertex_gallery(
             {
                 "format": _FORMAT, "content": content, "names": list(rows.names), "subjects": list(rows.subjects),
                 "sequences": list(rows.sequences), "convention": convention,
-                "units": "vertices in mm; valence and arousal in [-1, 1]",
+                "units": "vertices in mm; valence and arousal in [-1, 1]", "chunk_files": -(-len(rows) // step),
+                **(attributes or {}),
             }  # fmt: skip
         )
     vertices = zarr.open_group(store=str(store), mode="r+")["vertices"]
     for start in range(done * step, len(rows), step):
         names = rows.names[start : start + step]
-        vertices[start : start + len(names)] = np.stack([_read(read, name, first.shape) for name in names])
+        block = np.stack([_read(read, name, first.shape) for name in names])
+        with zarr.config.set({"array.write_empty_chunks": True}):  # a chunk without a file is one that was lost
+            vertices[start : start + len(names)] = block
         # said only after the chunk is there; a chunk that was written but not counted is written again
         with atomic_path(state) as temporary:
             temporary.write_text(json.dumps({"content": content, "step": step, "done": start // step + 1}))

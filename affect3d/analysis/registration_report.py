@@ -95,7 +95,7 @@ def write_registration_summary(path, result: BatchResult) -> None:
     columns = {
         "residual_median_mm": [r.residuals["median"] for r in kept],
         "residual_p95_mm": [r.residuals["p95"] for r in kept],
-        "landmark_error_mm": [r.landmark_error for r in kept],
+        "landmark_error_mm": [r.landmark_error for r in kept if r.landmark_error is not None],
         "matched": [r.matched for r in kept],
     }
     levels = (0, 5, 25, 50, 75, 95, 100)

@@ -38,9 +38,9 @@ class Resources:
 
 def load_gallery_statistics(path):
     """ClassStatistics from a gallery (a Zarr store) or from a .npz that holds statistics already."""
-    from affect3d.affect import Gallery, class_statistics
-    from affect3d.affect.statistics import load_statistics
+    from affect3d.affect.statistics import class_statistics, load_statistics
+    from affect3d.affect.store import open_gallery
 
     if Path(path).suffix.lower() == ".npz":
         return load_statistics(path)
-    return class_statistics(Gallery.load(path))
+    return class_statistics(open_gallery(path))
