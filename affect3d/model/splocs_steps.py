@@ -1,4 +1,4 @@
-"""The two convex halves of sparse localized components, each solved by exact coordinate descent.
+"""The two convex halves of sparse localized components, each improved by exact coordinate descent.
 
 With the components fixed, the weights of each frame are a least-squares problem in a box of K numbers; with the
 weights fixed, the components at each vertex are a least-squares problem of K vectors with a penalty on their lengths.
@@ -7,16 +7,23 @@ Both see the frames only through K x K matrices and one product, and neither can
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numba
 import numpy as np
 
-__all__ = ["component_step", "weight_step"]
+from affect3d.model.box_least_squares import box_least_squares
+from affect3d.model.row_slices import in_slices
+
+__all__ = ["component_step", "improve_components", "weight_step"]
+
+#: Vertices of a tile; with three axes 48 numbers.
+_TILE = 16
+_UNROLL = 8
+#: A frame, or a tile of vertices, is done when a pass gains less than this share of what all its passes gained: what
+#: is left costs less in the next round, from a better place.
+_ENOUGH_WEIGHTS, _ENOUGH_COMPONENTS = 0.1, 0.05
 
 
-def weight_step(weights, products, gram, low: float, sweeps: int = 20, tolerance: float = 1e-12) -> np.ndarray:
+def weight_step(weights, products, gram, low: float, sweeps: int = 20, enough: float = _ENOUGH_WEIGHTS) -> np.ndarray:
     """Weights in [low, 1] that lower ``|x_f - w_f C|^2`` for every frame.
 
     Parameters
@@ -31,20 +38,20 @@ def weight_step(weights, products, gram, low: float, sweeps: int = 20, tolerance
         0 or -1.
     sweeps : int
         At most so many passes over the K weights of a frame.
-    tolerance : float
-        A frame is done when no weight lowers its energy by more than this.
+    enough : float
+        A frame is done when a pass gains less than this share of what all passes gained; 0 makes all passes.
 
     Returns
     -------
     (F, K) float array
     """
-    out = np.array(weights, np.float64, order="C")
-    products, gram = np.ascontiguousarray(products, np.float64), np.ascontiguousarray(gram, np.float64)
-    _in_slices(len(out), lambda a, b: _weights(out[a:b], products[a:b], gram, low, sweeps, tolerance))
-    return out
+    products = np.asarray(products, np.float64)
+    return box_least_squares(products, gram, low, weights, sweeps=sweeps, tolerance=None, enough=enough).weights
 
 
-def component_step(components, products, gram, penalty, sweeps: int = 20, tolerance: float = 1e-12) -> np.ndarray:
+def component_step(
+    components, products, gram, penalty, sweeps: int = 20, enough: float = _ENOUGH_COMPONENTS
+) -> np.ndarray:
     """Components that lower ``|X - W C|^2 + sum penalty_kv |c_kv|``.
 
     Parameters
@@ -56,8 +63,10 @@ def component_step(components, products, gram, penalty, sweeps: int = 20, tolera
     gram : (K, K) float array
         W^T W; a component whose weights are zero becomes zero.
     penalty : (K, V) float array, at least 0
-    sweeps, tolerance
-        As in `weight_step`, for each vertex.
+    sweeps : int
+        At most so many passes over the K vectors of a vertex.
+    enough : float
+        Vertices are done when a pass gains less than this share of what all passes gained; 0 makes all passes.
 
     Returns
     -------
@@ -68,92 +77,107 @@ def component_step(components, products, gram, penalty, sweeps: int = 20, tolera
     The update of one vector is the group soft threshold of Yuan and Lin, "Model selection and estimation in regression
     with grouped variables", 2006; it replaces the ADMM of Neumann et al. 2013, equation (8).
     """
-    # A vertex's K vectors lie together, so one vertex is solved inside the processor's cache.
-    out = np.array(np.transpose(components, (1, 0, 2)), np.float64, order="C")
-    products = np.ascontiguousarray(np.transpose(products, (1, 0, 2)), np.float64)
-    half = np.ascontiguousarray(np.asarray(penalty, np.float64).T / 2)
-    gram = np.ascontiguousarray(gram, np.float64)
-    _in_slices(len(out), lambda a, b: _components(out[a:b], products[a:b], gram, half[a:b], sweeps, tolerance))
-    return np.ascontiguousarray(np.transpose(out, (1, 0, 2)))
+    out = np.array(components, np.float64, order="C")
+    improve_components(out, np.asarray(products, np.float64), gram, np.asarray(penalty, np.float64), sweeps, enough)
+    return out
 
 
-def _in_slices(count: int, work) -> None:
-    """Call ``work(start, stop)`` on slices in threads; rows do not depend on one another, so neither do results."""
-    threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
-    size = max(256, -(-count // (4 * threads)))
-    starts = range(0, count, size)
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, a, min(a + size, count)) for a in starts]:
-            done.result()
+def improve_components(out, products, gram, penalty, sweeps: int = 20, enough: float = _ENOUGH_COMPONENTS) -> None:
+    """`component_step` in place, for arrays of float64 that are too large to be copied."""
+    k, v, _ = out.shape
+    matrix = np.zeros((k, k + 1))  # a column of zeros for tiles whose moving components do not fill the last sum
+    matrix[:, :k] = gram
+    in_slices(
+        v, 4 * _TILE, lambda a, b: _components(out[:, a:b], products[:, a:b], matrix, penalty[:, a:b], sweeps, enough)
+    )
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _weights(w, b, h, low, sweeps, tolerance):
-    count, k_count = w.shape
-    g = np.empty(k_count)
-    for f in range(count):
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _gradient(matrix, c, b, k, moving, count, g):
+    """g = b_k - H_k c for the columns of a tile, summed over the `count` components that move in it."""
+    width = len(g)
+    for t in range(width):
+        g[t] = b[k, t]
+    for i in range(0, count, _UNROLL):
+        j0, j1, j2, j3 = moving[i], moving[i + 1], moving[i + 2], moving[i + 3]
+        j4, j5, j6, j7 = moving[i + 4], moving[i + 5], moving[i + 6], moving[i + 7]
+        h0, h1, h2, h3 = matrix[k, j0], matrix[k, j1], matrix[k, j2], matrix[k, j3]
+        h4, h5, h6, h7 = matrix[k, j4], matrix[k, j5], matrix[k, j6], matrix[k, j7]
+        for t in range(width):
+            g[t] -= (
+                (h0 * c[j0, t] + h1 * c[j1, t]) + (h2 * c[j2, t] + h3 * c[j3, t])
+                + ((h4 * c[j4, t] + h5 * c[j5, t]) + (h6 * c[j6, t] + h7 * c[j7, t]))
+            )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _components(out, products, matrix, penalty, sweeps, enough):
+    k_count, v_count, d = out.shape
+    width = d * _TILE
+    c, b = np.zeros((k_count + 1, width)), np.zeros((k_count + 1, width))
+    half = np.zeros((k_count, _TILE))
+    g, shrink = np.empty(width), np.empty(_TILE)
+    moving = np.empty(k_count + _UNROLL, np.int64)
+    listed = np.empty(k_count + 1, np.bool_)
+    for first in range(0, v_count, _TILE):
+        rows = min(_TILE, v_count - first)
         for k in range(k_count):
-            g[k] = b[f, k]
-        for j in range(k_count):
-            value = w[f, j]
-            if value != 0:
-                for k in range(k_count):
-                    g[k] -= h[j, k] * value
+            for t in range(_TILE):
+                v = first + min(t, rows - 1)
+                half[k, t] = penalty[k, v] / 2
+                for i in range(d):
+                    c[k, i * _TILE + t] = out[k, v, i]
+                    b[k, i * _TILE + t] = products[k, v, i]
+        gained = 0.0
         for _ in range(sweeps):
-            most = 0.0
+            # Components that are zero in all of the tile add nothing to a gradient.
+            count = 0
             for k in range(k_count):
-                if h[k, k] <= 0:
+                listed[k] = False
+                for t in range(width):
+                    if c[k, t] != 0:
+                        listed[k] = True
+                        break
+                if listed[k]:
+                    moving[count] = k
+                    count += 1
+            for i in range(_UNROLL):
+                moving[count + i] = k_count
+            gain = 0.0
+            for k in range(k_count):
+                diagonal = matrix[k, k]
+                if diagonal <= 0:
+                    for t in range(width):
+                        c[k, t] = 0.0
                     continue
-                value = min(max(w[f, k] + g[k] / h[k, k], low), 1.0)
-                change = value - w[f, k]
-                if change != 0:
-                    w[f, k] = value
-                    for j in range(k_count):
-                        g[j] -= h[k, j] * change
-                    most = max(most, h[k, k] * change * change)
-            if most <= tolerance:
+                _gradient(matrix, c, b, k, moving, count, g)
+                for t in range(width):
+                    g[t] += diagonal * c[k, t]
+                for t in range(_TILE):
+                    length = 0.0
+                    for i in range(d):
+                        length += g[i * _TILE + t] * g[i * _TILE + t]
+                    length = np.sqrt(length)
+                    keep = (1 - half[k, t] / length) / diagonal if length > half[k, t] else 0.0
+                    shrink[t] = keep
+                wakes = False
+                for i in range(d):
+                    for t in range(_TILE):
+                        value = g[i * _TILE + t] * shrink[t]
+                        change = value - c[k, i * _TILE + t]
+                        gain += diagonal * change * change
+                        c[k, i * _TILE + t] = value
+                        wakes = wakes or value != 0
+                if wakes and not listed[k]:
+                    listed[k] = True
+                    moving[count] = k
+                    count += 1
+                    for i in range(_UNROLL):
+                        moving[count + i] = k_count
+            gained += gain
+            if gain <= enough * gained:
                 break
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _components(c, b, gram, half, sweeps, tolerance):
-    count, k_count, d = c.shape
-    g = np.empty((k_count, d))
-    value = np.empty(d)
-    for v in range(count):
         for k in range(k_count):
-            for i in range(d):
-                g[k, i] = b[v, k, i]
-        for j in range(k_count):
-            moving = False
-            for i in range(d):
-                moving = moving or c[v, j, i] != 0
-            if moving:
-                for k in range(k_count):
-                    for i in range(d):
-                        g[k, i] -= gram[j, k] * c[v, j, i]
-        for _ in range(sweeps):
-            most = 0.0
-            for k in range(k_count):
-                diagonal = gram[k, k]
-                length = 0.0
+            for t in range(rows):
                 for i in range(d):
-                    value[i] = g[k, i] + diagonal * c[v, k, i] if diagonal > 0 else 0.0
-                    length += value[i] * value[i]
-                length = np.sqrt(length)
-                shrink = (1 - half[v, k] / length) / diagonal if length > half[v, k] else 0.0
-                moved = 0.0
-                for i in range(d):
-                    value[i] = value[i] * shrink - c[v, k, i]  # the change
-                    moved += value[i] * value[i]
-                if moved > 0:
-                    for i in range(d):
-                        c[v, k, i] += value[i]
-                        if shrink == 0:
-                            c[v, k, i] = 0.0  # exactly, whatever rounding says
-                    for j in range(k_count):
-                        for i in range(d):
-                            g[j, i] -= gram[k, j] * value[i]
-                    most = max(most, diagonal * moved)
-            if most <= tolerance:
-                break
+                    out[k, first + t, i] = c[k, i * _TILE + t]
