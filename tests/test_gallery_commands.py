@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -122,6 +123,18 @@ def test_the_readable_answer_names_subjects_sequences_hours_labels_and_classes(f
     for words in ("900 frames of 4 subjects in 10 sequences", "hours at 60 frames", "on a patch", "labels: words",
                   "splits: train 3 subjects, test 1", "valence grows to the right", "identity, mean over"):  # fmt: skip
         assert words in text, words
+
+
+def test_the_skin_alone_has_the_vertices_of_the_skin_and_the_same_performances(folder, run, monkeypatch):
+    teeth = (np.arange(2 * (SIDE - 1) ** 2) < 40).astype(np.uint8)
+    head = replace(patch_head(), parts=teeth, part_names=("face", "teeth"))
+    sys.modules["affect3d.model.load"].load_model = lambda spec=None, progress=None: head
+    assert run("generate", "--out", "whole", *TOTAL)[0] == 0
+    assert run("generate", "--out", "skin", "--skin", *TOTAL)[0] == 0
+    whole, skin = open_gallery("whole"), open_gallery("skin")
+    kept = head.part_vertices("face")
+    assert np.allclose(skin.rest, whole.rest[kept]) and np.allclose(skin.basis, whole.basis[:, kept])
+    assert np.array_equal(skin.values[:], whole.values[:])
 
 
 def test_sequences_of_one_length_come_by_their_number_each(folder, run):

@@ -50,6 +50,8 @@ def add_parser(commands, common) -> None:
     make.add_argument("--all-frames", type=numbers.whole(8, 2**31 - 1), metavar="N",
                       help="frames of all together; performances then differ in length")  # fmt: skip
     make.add_argument("--model", metavar="M", help="head of the gallery: default, ict:PATH or a .safetensors file")
+    make.add_argument("--skin", action="store_true",
+                      help="only the skin of the face, which is what scans show: no eyes, teeth or back of the head")
     make.add_argument("--meshes", action="store_true", help="store vertices, each person with a face of their own")
     make.add_argument("--rate", type=numbers.rate, metavar="R", help="frames a second (default 60; 10 without a model)")
     make.add_argument("--test-share", type=numbers.fraction_of_radius, metavar="S",
@@ -110,7 +112,7 @@ def _generate(arguments) -> Report:
 
     given = {k: getattr(arguments, k) for k in ("subjects", "sequences", "frames") if getattr(arguments, k)}
     streamed = ("all_sequences", "all_frames", "model", "rate", "test_share")
-    if arguments.meshes or any(getattr(arguments, name) is not None for name in streamed):
+    if arguments.meshes or arguments.skin or any(getattr(arguments, name) is not None for name in streamed):
         return _generate_streamed(arguments, path)
     options = PerformanceOptions(**given)
     if options.subjects * options.sequences * options.frames > 2_000_000:
@@ -143,6 +145,10 @@ def _generate_streamed(arguments, path: Path) -> Report:
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('_', '-')}") from None
     model = load_model(arguments.model, progress=terminal)
+    if arguments.skin:
+        from affect3d.model.keep_parts import skin_of_face
+
+        model = skin_of_face(model)
     generate_store(path, options, model, arguments.meshes, arguments.force, terminal)
     data = {"command": "gallery generate", "outputs": {"gallery": str(path)}}
     return Report({**data, **store_facts(open_gallery(path))}, (str(path),))

@@ -1,0 +1,56 @@
+"""What a photometric fit expects of coefficients, focal length, light and albedo before it looks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from affect3d.fitting.photometric_state import Layout, State
+
+__all__ = ["PriorTerm"]
+
+
+class PriorTerm:
+    """Sums of squares of the unknowns' distances from what is expected, in expected deviations.
+
+    Identity: N(0, 1).  Expression and focal length: the landmark fit's.  Albedo: even, with `TINT` of
+    the model's own colours.  Light: even, apart from the constant coefficient, of which nothing is
+    expected.
+    """
+
+    TINT, TINT_SIGMA = 0.7, 0.3
+
+    def __init__(self, layout: Layout, fit, model, scale, options):
+        self.layout, self.focal = layout, fit.camera.focal
+        n = layout.size
+        self.inverse, self.expected = np.zeros(n), np.zeros(n)
+        self.inverse[6] = 1 / options.focal_sigma**2
+        self.inverse[layout.identity] = 1
+        trust = np.full(len(fit.expression), float(options.expression_sigma))
+        # the skin says nothing of the gaze
+        trust[[name.startswith("eyeLook") for name in model.expression_names]] = 0.02
+        self.inverse[layout.expression] = 1 / trust**2
+        self.expected[layout.expression] = fit.expression
+        a = layout.albedo
+        self.inverse[a] = 1 / options.albedo_sigma**2
+        self.inverse[a.stop - 1], self.expected[a.stop - 1] = 1 / self.TINT_SIGMA**2, self.TINT
+        for c in range(3):
+            light = layout.light(c)
+            self.inverse[light.start + 1 : light.stop] = 1 / (scale[c] * options.light_sigma) ** 2
+
+    def distance(self, state: State) -> np.ndarray:
+        layout = self.layout
+        now = np.zeros(layout.size)
+        now[6] = np.log(state.view.focal / self.focal)
+        now[layout.identity] = state.coefficients[: layout.modes]
+        now[layout.expression] = state.coefficients[layout.modes :]
+        now[layout.albedo] = state.albedo
+        for c in range(3):
+            now[layout.light(c)] = state.light[:, c]
+        return now - self.expected
+
+    def cost(self, state: State) -> float:
+        return float((self.inverse * self.distance(state) ** 2).sum())
+
+    def equations(self, state: State):
+        """Diagonal matrix and right-hand side over a whole step."""
+        return np.diag(self.inverse), -self.inverse * self.distance(state)
