@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("gan", "registration", "render")
-TOP = ("analysis", "bridges", "cli", "fitting", "synthesis")
+TOP = ("analysis", "bridges", "cli", "fitting", "study", "synthesis")
 GROUND = ("affect", "detect", "geometry", "io", "model")
 
 
