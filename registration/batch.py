@@ -11,13 +11,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from affect3d.io.atomic import atomic_path
 from affect3d.progress import Progress, silent
+from affect3d.registration.frame_input import LANDMARK_SUFFIXES
 from affect3d.registration.frame_work import (
-    LANDMARK_SUFFIXES,
     FrameJob,
     Places,
     failed_record,
@@ -25,8 +25,12 @@ from affect3d.registration.frame_work import (
     software_versions,
 )
 from affect3d.registration.frames import Frame, natural_key
-from affect3d.registration.methods import ALIASES, method_named
+from affect3d.registration.methods import ALIASES, SEQUENCE_METHODS, method_named
+from affect3d.registration.nonrigid import NonRigidOptions
+from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.records import FrameRecord, read_record, write_record
+from affect3d.registration.sequence import WITH_PRIOR
+from affect3d.registration.sequence_batch import run_sequences
 from affect3d.registration.template import Template
 from affect3d.registration.verdict import Limits, sequence_outliers
 from affect3d.registration.workers import Death, run_dask, run_processes
@@ -44,6 +48,16 @@ class BatchOptions:
         A key of `METHODS`, or an alias.
     method_options : object, optional
         Of the class that belongs to the method; its defaults if left out.
+    neutral_options : NonRigidOptions
+        Of the registration by which a sequence method brings the template to the neutral, and starts afresh where it
+        lost a face.
+    neutrals : dict of str to str
+        Name of the frame that is the neutral of a sequence, by the sequence's name (see `named_neutrals`).  For the
+        others the first of their frames that can be registered is.
+    lost_after : int
+        Frames in a row that could not be kept, after which a sequence method starts afresh.
+    prior : DisplacementPrior, optional
+        How faces of the template's topology move; the method "track" uses it.
     unit : {"mm", "cm", "m"}, optional
         Of the scans; it outranks what a file states.
     guessed : {"mm", "cm", "m"}, optional
@@ -60,6 +74,10 @@ class BatchOptions:
 
     method: str = "nonrigid"
     method_options: object = None
+    neutral_options: NonRigidOptions = NonRigidOptions()
+    neutrals: dict[str, str] = field(default_factory=dict)
+    lost_after: int = 3
+    prior: DisplacementPrior | None = None
     unit: str | None = None
     guessed: str | None = None
     find: Callable | None = None
@@ -72,6 +90,8 @@ class BatchOptions:
         for name in ("unit", "guessed"):
             if getattr(self, name) not in (None, "mm", "cm", "m"):
                 raise ValueError(f"{name}: expected 'mm', 'cm' or 'm', got {getattr(self, name)!r}")
+        if self.lost_after < 1:
+            raise ValueError(f"lost_after: expected at least one frame, got {self.lost_after}")
         if self.jobs < 1:
             raise ValueError(f"jobs: expected at least one process, got {self.jobs}")
 
@@ -110,7 +130,8 @@ def register_batch(
 
     The folder then holds ``meshes/NAME.ply`` of the frames that were kept, ``pruned/NAME.ply`` of those that were
     registered but not kept, ``records/NAME.json`` of all, the template, and ``times.jsonl``, the only file that
-    differs from run to run.
+    differs from run to run.  Methods for sequences also leave ``state/SEQUENCE/tracking.npz``, from which a sequence
+    that was not finished, or that got more frames, goes on.
 
     Parameters
     ----------
@@ -139,6 +160,8 @@ def register_batch(
     Path(places.root).mkdir(parents=True, exist_ok=True)
     with _alone_in(places):
         _write_template(places, template)
+        if _prior(options) is not None:
+            options.prior.save(places.prior)
         jobs = {frame.name: _job(frame, landmarks.get(frame.name), template, places, options) for frame in frames}
         records, reused = {}, 0
         progress(0, len(frames), "registering")
@@ -214,21 +237,36 @@ def find_landmark_files(frames, given=None) -> dict[str, str]:
 
 def _job(frame: Frame, landmarks, template: Template, places: Places, options: BatchOptions) -> FrameJob:
     method = method_named(options.method)
+    wanted = options.method_options
+    if wanted is None and _prior(options) is not None:
+        wanted = WITH_PRIOR
     settings = {
-        "method": ALIASES.get(options.method, options.method), "options": method.described(options.method_options),
+        "method": ALIASES.get(options.method, options.method), "options": method.described(wanted),
         "template": template.digest, "software": software_versions(),
     }  # fmt: skip
     # as JSON gives them back: tuples become lists
-    settings["options"] = {k: list(v) if isinstance(v, tuple) else v for k, v in settings["options"].items()}
+    settings["options"] = _plain(settings["options"])
+    if settings["method"] in SEQUENCE_METHODS:
+        settings["neutral"] = {"options": _plain(asdict(options.neutral_options)), "lost_after": options.lost_after}
+        settings["prior"] = "" if _prior(options) is None else options.prior.digest
     return FrameJob(
-        frame.name, frame.scan, os.path.abspath(frame.path), places, settings, settings["method"],
-        options.method_options, options.unit, options.guessed, landmarks, None if landmarks else options.find,
-        options.limits,
+        frame.name, frame.scan, os.path.abspath(frame.path), places, settings, settings["method"], wanted,
+        options.unit, options.guessed, landmarks, None if landmarks else options.find, options.limits,
     )  # fmt: skip
 
 
+def _prior(options: BatchOptions) -> DisplacementPrior | None:
+    return options.prior if options.method == "track" else None
+
+
+def _plain(options: dict) -> dict:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
+
+
 def _run(jobs: list[FrameJob], options: BatchOptions) -> Iterator[tuple[FrameJob, object]]:
-    if options.scheduler is not None:
+    if options.method in SEQUENCE_METHODS:
+        yield from run_sequences(jobs, options)
+    elif options.scheduler is not None:
         yield from run_dask(register_frame, jobs, options.scheduler)
     elif len(jobs) == 1:
         from threadpoolctl import threadpool_limits
@@ -308,7 +346,7 @@ def _alone_in(places: Places):
 
 
 def _sweep(places: Places) -> None:
-    for kind in (".", "meshes", "pruned", "records"):
+    for kind in (".", "meshes", "pruned", "records", "state"):
         for base, folders, files in os.walk(Path(places.root, kind)):
             for name in files:
                 if name.startswith(".") and ".part." in name:

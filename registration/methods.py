@@ -1,7 +1,8 @@
 """The registration methods that a batch can run, by name.
 
-A method is a module-level function ``(template, scan, landmarks, positions, options) -> result`` as
+Single frames: a method is a module-level function ``(template, scan, landmarks, positions, options) -> result`` as
 `affect3d.registration.nonrigid.register_nonrigid`; its options are a frozen dataclass of plain values.
+Sequences: a method is a follower of `affect3d.registration.follow`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from affect3d.registration.amberg import AmbergOptions, register_amberg
+from affect3d.registration.follow import TrackFollower, UVFollower
 from affect3d.registration.nonrigid import NonRigidOptions, register_nonrigid
+from affect3d.registration.sequence import SequenceOptions
+from affect3d.registration.uv import UVOptions
 
-__all__ = ["METHODS", "Method", "method_named"]
+__all__ = ["ALIASES", "METHODS", "SEQUENCE_METHODS", "Method", "method_named"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method and the class of its options, whose defaults are used where none are given."""
+    """A method, a function or a follower, and the class of its options; without any its defaults are used."""
 
     function: Callable
     options: type
@@ -29,6 +33,10 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "nonrigid": Method(register_nonrigid, NonRigidOptions), "amberg": Method(register_amberg, AmbergOptions),
+}  # fmt: skip
+#: Methods that follow a sequence; they take whole sequences as jobs.
+SEQUENCE_METHODS: dict[str, Method] = {
+    "track": Method(TrackFollower, SequenceOptions), "uv": Method(UVFollower, UVOptions),
 }  # fmt: skip
 #: Other names: what the papers call a method.
 ALIASES = {"nicp": "nonrigid"}
@@ -43,6 +51,7 @@ def method_named(name: str) -> Method:
         If there is none of that name.
     """
     name = ALIASES.get(name, name)
-    if name not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join([*METHODS, *ALIASES])}, got {name!r}")
-    return METHODS[name]
+    known = METHODS | SEQUENCE_METHODS
+    if name not in known:
+        raise ValueError(f"method: expected one of {', '.join([*known, *ALIASES])}, got {name!r}")
+    return known[name]

@@ -14,7 +14,7 @@ from affect3d.io.atomic import atomic_path
 
 __all__ = ["FrameRecord", "digest", "file_digest", "read_record", "write_record"]
 
-_FORMAT = "affect3d registration record 1"
+_FORMAT = "affect3d registration record 2"
 _MAX_BYTES = 1_000_000  # a record fills some 2 kB; a file far beyond that is something else
 VERDICTS = ("kept", "pruned", "failed")
 
@@ -30,17 +30,21 @@ class FrameRecord:
     scan : str
         The scan's file within the folder that was given.
     input : str
-        SHA-256 of the scan and of its landmark file; empty if the scan cannot be read.
+        SHA-256 of the scan and of its landmark file; empty if the scan cannot be read.  Of a frame of a sequence
+        also of all the frames before it, because the result hangs on these.
     settings : dict
         Method, its options, SHA-256 of the template, versions of the software: all that the result hangs on.
     unit, unit_source : str
         Unit of the scan's file, and whether it was given, stated by the file or guessed.
+    start : {"alone", "tracked", "afresh"}
+        Registered by itself; followed from the frame before it; or found again, by itself, after tracking was lost.
     landmarks : str
-        Where the landmarks come from: a file's name, or "found".
+        Where the landmarks come from: a file's name, or "found"; empty where a tracked frame needed none.
     residuals : dict of str to float
         Distances of the trusted vertices to the scan's surface, mm: mean, median, p95, max.
     landmark_error : float or None
-        Median distance of the template's landmarks to those of the scan after registration, mm.
+        Median distance of the template's landmarks to those of the scan after registration, mm; None where none
+        are known.
     landmark_count : int
     matched : float
         Share of the template's vertices that found the scan, in [0, 1].
@@ -66,6 +70,7 @@ class FrameRecord:
     settings: dict = field(default_factory=dict)
     unit: str = ""
     unit_source: str = ""
+    start: str = "alone"
     landmarks: str = ""
     residuals: dict = field(default_factory=dict)
     landmark_error: float | None = None

@@ -16,13 +16,15 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from affect3d.geometry.laplacian import cotangent_laplacian, vertex_areas
+from affect3d.geometry.procrustes import procrustes
 from affect3d.geometry.rotation import rotation_exp
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration.nonrigid import check_weights
+from affect3d.registration.prior import DisplacementPrior, PriorFit
 from affect3d.registration.target import Target
 
-__all__ = ["FrameResult", "SequenceOptions", "register_sequence"]
+__all__ = ["WITH_PRIOR", "FrameResult", "SequenceOptions", "Tracker", "register_sequence"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class SequenceOptions:
         See `Target`.
     points : int
         Scans with more vertices are thinned to about this number for the search.
+    ridge, spread : float
+        Of the fit of a prior, see `PriorFit`.
     limit : float
         mm; a frame whose median distance along the normal is larger did not converge.
     """
@@ -59,6 +63,8 @@ class SequenceOptions:
     reach: float = 4.0
     turn: float = 0.0
     points: int = 16000
+    ridge: float = 0.05
+    spread: float = 1.5
     limit: float = 1.5
 
     def __post_init__(self):
@@ -66,6 +72,11 @@ class SequenceOptions:
             raise ValueError(
                 f"iterations: expected one a stiffness, {len(self.stiffness)}, got {len(self.iterations)}"
             )
+
+
+#: Options with a prior: what it explains need not bend, so what is left may be stiffer; found by
+#: benchmarks/bench_sequence.py on a head model that the prior does not come from.
+WITH_PRIOR = SequenceOptions(stiffness=(300.0, 30.0, 10.0), iterations=(4, 4, 4))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +109,8 @@ class FrameResult:
 
 
 def register_sequence(
-    neutral: Mesh, frames: Iterable, landmarks=None, options: SequenceOptions = SequenceOptions(), weights=None,
-    start: tuple[np.ndarray, np.ndarray] | None = None,
+    neutral: Mesh, frames: Iterable, landmarks=None, options: SequenceOptions | None = None, weights=None,
+    start: tuple[np.ndarray, np.ndarray] | None = None, prior: DisplacementPrior | None = None,
 ) -> Iterator[FrameResult]:
     """Register the frames of one subject's sequence, in their order, at constant memory.
 
@@ -112,10 +123,15 @@ def register_sequence(
         frame that could not be read.  They are taken one ahead of the result.
     landmarks : (L,) int array, optional
         Template vertices.
+    options : SequenceOptions, optional
+        By default `SequenceOptions()`, or `WITH_PRIOR` if there is one.
     weights : (V,) float array, optional
         See `register_nonrigid`.
     start : (rotation (3, 3), translation (3,)), optional
         Rigid motion from the neutral to the first frame; by default they are in the same pose or nearly so.
+    prior : DisplacementPrior, optional
+        How faces of this topology move (`expression_prior`), in the neutral's pose: only what it does not explain is
+        kept from bending, which takes away much of the sliding at strong expressions.
 
     Yields
     ------
@@ -127,7 +143,9 @@ def register_sequence(
     ValueError
         If landmarks name no vertex, or positions have another shape.
     """
-    tracker = _Tracker(neutral, landmarks, options, weights, start)
+    if options is None:
+        options = SequenceOptions() if prior is None else WITH_PRIOR
+    tracker = Tracker(neutral, landmarks, options, weights, start, prior)
     # the next scan's tree is built while this one is registered
     with ThreadPoolExecutor(1) as pool:
         ahead = None
@@ -151,10 +169,13 @@ def _prepared(frame, options: SequenceOptions):
         return None, None, str(error)
 
 
-class _Tracker:
-    """State between frames: pose, displacement and the factors that do not change."""
+class Tracker:
+    """State between frames: pose, displacement and the factors that do not change.
 
-    def __init__(self, neutral: Mesh, landmarks, options: SequenceOptions, weights, start):
+    `register_sequence` drives one; so can whoever has to stop in between and go on later (`state`, `restore`).
+    """
+
+    def __init__(self, neutral: Mesh, landmarks, options: SequenceOptions, weights=None, start=None, prior=None):
         self.options, self.faces, self.rest = options, neutral.faces, neutral.vertices
         count = len(self.rest)
         self.marks = None if landmarks is None else np.asarray(landmarks)
@@ -165,6 +186,9 @@ class _Tracker:
         self.weights = check_weights(weights, count)
         self.rotation, self.translation = (np.eye(3), np.zeros(3)) if start is None else start
         self.offset = np.zeros_like(self.rest)  # of the neutral, in its own frame
+        if prior is not None and prior.basis.shape[1] != count:
+            raise ValueError(f"prior: expected displacements of {count} vertices, got {prior.basis.shape[1]}")
+        self.prior = None if prior is None else PriorFit(prior, options.ridge, options.spread)
         stretch = cotangent_laplacian(self.rest, self.faces, least=0.01)
         area = vertex_areas(self.rest, self.faces)
         self.share = area / area.mean()
@@ -193,22 +217,22 @@ class _Tracker:
                 raise ValueError(f"frames: expected positions of shape ({len(self.marks)}, 3), got {positions.shape}")
         else:
             positions = None
-        before = self.rotation, self.translation, self.offset
+        before = self.state()
         for _ in range(2):
-            self._pose(target, 8 if self.good else 30)
+            self.find_pose(target, 8 if self.good else 30)
             for k, solver, times in zip(
                 self.options.stiffness, self.solvers, self.options.iterations, strict=True
             ):
                 for _ in range(times):
                     match, moved = self._bend(target, positions, k, solver)
-            off = np.abs(((match.points - self._posed()) * match.normals).sum(1))  # coarse scans have no vertex near
+            off = np.abs(((match.points - self.posed()) * match.normals).sum(1))  # coarse scans have no vertex near
             typical = float(np.median(off[match.trusted])) if match.trusted.any() else np.inf
             if typical < self.options.limit and match.trusted.mean() > 0.4:
                 break
             # from the neutral's shape again: what was carried over may be what is wrong
-            self.rotation, self.translation, self.offset = *before[:2], np.zeros_like(self.rest)
+            self.restore(before | {"offset": np.zeros_like(self.rest), "weights": np.zeros_like(before["weights"])})
         else:
-            self.rotation, self.translation, self.offset = before
+            self.restore(before)
             return self._failed(
                 index, f"the scan is {typical:.1f} mm away and {match.trusted.mean():.0%} of the template found it; "
                 "the head jumped or the frame is broken",
@@ -217,20 +241,45 @@ class _Tracker:
         matched = match.trusted & (off < 3 * typical + 1)
         reason = f"the last step moved no vertex by more than {moved:.2f} mm"
         return FrameResult(
-            index, self._posed(), self.rotation, self.translation, match.distance, matched, True, reason
+            index, self.posed(), self.rotation, self.translation, match.distance, matched, True, reason
         )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that changes from frame to frame, as arrays: `restore` goes on from there with the same bits."""
+        weights = np.zeros(0) if self.prior is None else self.prior.weights
+        return {
+            "rotation": self.rotation, "translation": self.translation, "offset": self.offset,
+            "good": np.array(self.good), "weights": weights,
+        }  # fmt: skip
+
+    def restore(self, state) -> None:
+        """Go back to what `state` told."""
+        self.rotation, self.translation = np.array(state["rotation"]), np.array(state["translation"])
+        self.offset, self.good = np.array(state["offset"]), bool(state["good"])
+        if self.prior is not None:
+            self.prior.weights = np.array(state["weights"])
+
+    def restart(self, vertices) -> None:
+        """Let the next frame start from `vertices` (V, 3) in mm, the neutral moved and deformed."""
+        motion = procrustes(self.rest, vertices, scale=False)
+        self.rotation, self.translation = motion.rotation, motion.translation
+        self.offset = (vertices - self.translation) @ self.rotation - self.rest
+        self.good = False
+        if self.prior is not None:
+            self.prior.explain(self.offset)
 
     def _failed(self, index, reason):
         nothing = np.full(len(self.rest), np.inf), np.zeros(len(self.rest), bool)
-        return FrameResult(index, self._posed(), self.rotation, self.translation, *nothing, False, reason)
+        return FrameResult(index, self.posed(), self.rotation, self.translation, *nothing, False, reason)
 
-    def _posed(self):
+    def posed(self):
+        """(V, 3) vertices of the state, mm."""
         return (self.rest + self.offset) @ self.rotation.T + self.translation
 
-    def _pose(self, target: Target, most: int) -> None:
-        """Rigid motion by robust point-to-plane Gauss-Newton."""
+    def find_pose(self, target: Target, most: int) -> None:
+        """Move the state's pose to the scan by robust point-to-plane Gauss-Newton, in at most `most` steps."""
         for _ in range(most):
-            vertices = self._posed()
+            vertices = self.posed()
             normals = vertex_normals(vertices, self.faces)[self.sample]
             x = vertices[self.sample]
             match = target.nearest(x, normals, self.options.agreement)
@@ -250,17 +299,21 @@ class _Tracker:
                 return
 
     def _bend(self, target: Target, positions, stiffness: float, solver):
-        vertices = self._posed()
+        vertices = self.posed()
         match = target.nearest(vertices, vertex_normals(vertices, self.faces), self.options.agreement)
         typical = float(np.median(match.distance[match.trusted])) if match.trusted.any() else 1.0
         fade = np.exp(-((match.distance / max(4 * typical, self.options.reach)) ** 2))
         share = self.weights * match.trusted * fade * self.share
-        along = ((match.points - vertices) * match.normals).sum(1) * share
-        force = along[:, None] * (match.normals @ self.rotation)
+        gap = ((match.points - vertices) * match.normals).sum(1)
+        normals = match.normals @ self.rotation
+        force = (gap * share)[:, None] * normals
         if positions is not None:
-            gap = (positions - vertices[self.marks]) @ self.rotation
-            trust = self.options.landmark_weight / (1 + (gap**2).sum(1) / 9.0) ** 2
-            np.add.at(force, self.marks, np.nan_to_num(trust[:, None] * gap))
-        step = solver.solve(force - stiffness * (self.smooth @ self.offset))
+            pull = (positions - vertices[self.marks]) @ self.rotation
+            trust = self.options.landmark_weight / (1 + (pull**2).sum(1) / 9.0) ** 2
+            np.add.at(force, self.marks, np.nan_to_num(trust[:, None] * pull))
+        bent = self.offset
+        if self.prior is not None:
+            bent = bent - self.prior.fit(gap + (self.offset * normals).sum(1), normals, share)
+        step = solver.solve(force - stiffness * (self.smooth @ bent))
         self.offset = self.offset + step
         return match, float(np.abs(step).max())

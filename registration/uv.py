@@ -19,9 +19,13 @@ from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration.thin_plate import thin_plate
 from affect3d.registration.uv_domain import Chart, chart_around, draw, sample
+from affect3d.registration.uv_paint import draw_texture
 from affect3d.registration.uv_flow import align_images
 
 __all__ = ["UVOptions", "UVRegistration", "UVResult"]
+
+#: mm over which light and shade are evened out in textures.
+_BLUR = 12.0
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,11 @@ class UVOptions:
         mm of height that weigh as much as a normal turned by a radian.
     colour : float
         Weight of colours, which are in [0, 1], against normals.
-    bending : float
-        See `align_images`.
+    texture : float
+        Weight of a texture's local contrast, which is of order 1, against normals.
+    bending, bending_texture : float
+        See `align_images`; the second where textures are compared.  Normals change with an expression and mislead a
+        soft flow, painted skin does not.
     stiffness : float
         Weight of bending of the surface when vertices are read back; it fills holes and takes noise away.
     landmark_smoothness : float
@@ -47,7 +54,9 @@ class UVOptions:
     pixel: float = 1.0
     height: float = 20.0
     colour: float = 1.0
+    texture: float = 1.0
     bending: float = 2000.0
+    bending_texture: float = 500.0
     stiffness: float = 0.3
     landmark_smoothness: float = 50.0
 
@@ -85,9 +94,12 @@ class UVRegistration:
         have some are compared by them too.
     landmarks : (L,) int array, optional
         Template vertices.
+    painted : (Mesh, (H, W, 3) uint8 array), optional
+        The neutral's scan, which has texture coordinates, in the place where `neutral` lies on it, and its texture.
+        Frames that have a texture are then compared by it, pixel by pixel.
     """
 
-    def __init__(self, neutral: Mesh, landmarks=None, options: UVOptions = UVOptions()):
+    def __init__(self, neutral: Mesh, landmarks=None, options: UVOptions = UVOptions(), painted=None):
         self.neutral, self.options = neutral, options
         self.landmarks = None if landmarks is None else np.asarray(landmarks)
         count = len(neutral.vertices)
@@ -102,6 +114,12 @@ class UVRegistration:
         self._flat = self.chart.flatten(neutral.vertices)
         self._coloured = neutral.colours is not None
         self._image, self._seen, height = self._picture(neutral, self._flat, self._coloured)
+        self._paint = None
+        if painted is not None:
+            scan, texture = painted
+            self._paint = draw_texture(
+                self.chart.flatten(scan.vertices), scan, texture, self.chart.shape, _BLUR / options.pixel
+            )
         at = self._flat[:, 0], self._flat[:, 1]
         # what another part of the face covers in the chart cannot be read from it
         drawn = sample(np.where(self._seen, height, np.inf)[..., None], *np.round(at))[:, 0]
@@ -112,7 +130,9 @@ class UVRegistration:
         bend = stretch @ sparse.diags_array(1 / np.maximum(self._share, 1e-3)) @ stretch
         self._smooth = options.stiffness * (bend + 5e-4 * stretch)
 
-    def register(self, scan: Mesh, rotation=None, translation=None, positions=None, start=None) -> UVResult:
+    def register(
+        self, scan: Mesh, rotation=None, translation=None, positions=None, start=None, texture=None
+    ) -> UVResult:
         """Register one frame.
 
         Parameters
@@ -126,10 +146,14 @@ class UVRegistration:
         start : (rows, columns, 2) float array, optional
             `UVResult.flow` of the frame before.  Landmarks, where given, have the first word instead.
 
+        texture : (H, W, 3) uint8 array, optional
+            Of a scan with texture coordinates; is compared where the neutral has one too.
+
         Raises
         ------
         ValueError
-            If the scan has no faces, or positions do not fit the landmarks.
+            If the scan has no faces, or no texture coordinates although it has a texture, or positions do not fit
+            the landmarks.
         """
         if len(scan.faces) == 0:
             raise ValueError("scan: expected a surface, got no faces")
@@ -149,7 +173,15 @@ class UVRegistration:
         places, _ = draw(flat, scan.faces, points, (rows, columns))
         both = self._seen & seen
         fixed = self._image[..., : image.shape[-1]]
-        flow = align_images(fixed, image, both.astype(float), start, self.options.bending)
+        bending = self.options.bending
+        if texture is not None and self._paint is not None:
+            bending = self.options.bending_texture
+            paint, painted = draw_texture(flat, scan, texture, (rows, columns), _BLUR / self.options.pixel)
+            common = (self._paint[1] & painted)[..., None]
+            gain = self.options.texture
+            fixed = np.concatenate([fixed, gain * self._paint[0] * common], -1)
+            image = np.concatenate([image, gain * paint * painted[..., None]], -1)
+        flow = align_images(fixed, image, both.astype(float), start, bending)
         columns_at, rows_at = self._flat[:, 0], self._flat[:, 1]
         at = np.stack([columns_at, rows_at], 1) + sample(flow, columns_at, rows_at)
         # between seen and unseen pixels positions would be mixed with zeros

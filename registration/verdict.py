@@ -78,6 +78,8 @@ def frame_verdict(record: FrameRecord, limits: Limits = Limits()) -> tuple[str, 
         (record.landmark_error, limits.landmark_error, "the median landmark error"),
     ):
         if value is None:
+            if what.endswith("landmark error") and record.start == "tracked" and not record.landmarks:
+                continue  # a tracked frame needs no landmarks
             faults.append(f"{what} is not known")
         elif not value <= limit:
             faults.append(f"{what} is {value:.2f} mm, more than {limit:g} mm")
@@ -115,10 +117,13 @@ def sequence_outliers(records, limits: Limits = Limits()) -> list[str]:
         ("median landmark error", " mm", 1, limits.least_spread, lambda r: r.landmark_error),
         ("matched share", "", -1, limits.least_spread / 10, lambda r: r.matched),
     ):
-        values = np.array([value(records[i]) for i in members], float)
+        known = [i for i in members if value(records[i]) is not None]
+        if len(known) < limits.least_frames:
+            continue
+        values = np.array([value(records[i]) for i in known], float)
         middle = float(np.median(values))
         robust = max(1.4826 * float(np.median(np.abs(values - middle))), spread)
-        for i, v in zip(members, values):
+        for i, v in zip(known, values):
             if sign * (v - middle) > limits.deviations * robust:
                 text = (
                     f"an outlier of its sequence: {what} {v:.2f}{unit}, where {middle:.2f}{unit} is usual "

@@ -25,6 +25,7 @@ from affect3d.registration.labels import FrameLabel, label_frames, read_frame_la
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import batch_problem  # noqa: E402
+import sequence_problem  # noqa: E402
 
 
 @pytest.fixture
@@ -192,10 +193,11 @@ def test_names_listed_for_the_help_are_those_of_the_library():
     from dataclasses import fields
 
     from affect3d.cli import register
-    from affect3d.registration.methods import ALIASES, METHODS
+    from affect3d.registration.methods import ALIASES, METHODS, SEQUENCE_METHODS
     from affect3d.registration.verdict import Limits
 
-    assert set(register.METHODS) == {*METHODS, *ALIASES}  # listed there so that --help stays light
+    assert set(register.METHODS) == {*METHODS, *SEQUENCE_METHODS, *ALIASES}
+    assert set(register.SEQUENCE_METHODS) == set(SEQUENCE_METHODS)  # listed there so that --help stays light
     assert register.LIMITS == tuple(field.name for field in fields(Limits))
 
 
@@ -259,6 +261,64 @@ def test_limits_can_be_changed_and_cost_no_new_registration(folder, capsys):
     assert status == 1 and data["reused"] == 1 and "more than 1e-06 mm" in data["error"]
     assert data["frames"][0]["mesh"] == "o/pruned/a.ply" and data["meshes"] == []
     assert report(capsys, *run)[1]["meshes"] == ["o/meshes/a.ply"]
+
+
+# -- sequences ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recordings(tmp_path, monkeypatch):
+    """Two sequences of a subject, the middle frame of each neutral, and the truth; done in this very process."""
+    from affect3d.registration import sequence_batch
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sequence_batch, "run_processes", lambda work, jobs, count: ((j, work(j)) for j in jobs))
+    template = sequence_problem.template()
+    write_mesh(tmp_path / "template.ply", template.mesh, unit="mm")
+    marks = [None if v < 0 else int(v) for v in template.landmarks]
+    (tmp_path / "template.landmarks.json").write_text(json.dumps({"scheme": "ibug68", "vertices": marks}))
+    return sequence_problem.record(tmp_path / "in", ("anna/smile", "anna/fear"), 3, first=-1)
+
+
+FOLLOW = ("in", "--template", "template.ply", "--out", "o", "--method", "track", "--no-prior")
+
+
+def test_sequences_are_followed_from_the_frame_that_labels_call_neutral(recordings, capsys):
+    pytest.importorskip("zarr", reason="zarr is not installed (affect3d[gallery])")
+    lines = ["sequence,frame,valence,arousal,neutral"]
+    lines += [f"{s},{k},{k / 10},0,{int(k == 1)}" for s in ("smile", "fear") for k in range(3)]
+    Path("l.csv").write_text("\n".join(lines) + "\n")
+    status, data, err = report(capsys, *FOLLOW, "--gallery", "g.zarr", "--labels", "l.csv", "--worst", "1")
+    assert status == 0 and data["method"] == "track" and data["counts"]["kept"] == 6
+    assert {f["name"]: f["start"] for f in data["frames"]} == {
+        f"anna/{s}/{k}": "alone" if k == 1 else "tracked" for s in ("fear", "smile") for k in range(3)
+    }
+    for frame in data["frames"]:
+        error = np.linalg.norm(read_mesh(frame["mesh"]).vertices - recordings[frame["name"]], axis=1)
+        assert error[sequence_problem.INNER].mean() < 1.2
+    assert VertexGallery.open("g.zarr").rows.neutral.tolist() == [1, 1, 1, 4, 4, 4]
+    text = Path("o/report.html").read_text()
+    assert "Method: track" in text and "6 kept" in text
+    assert json.loads(Path("o/summary.json").read_text())["percentiles_of_kept"]["landmark_error_mm"]["100"] < 3
+
+
+def test_the_user_names_neutrals_and_the_prior_may_be_of_no_use(recordings, capsys, monkeypatch):
+    monkeypatch.setattr("affect3d.model.load.load_model", lambda spec, progress: shell_model())
+    status, data, err = report(capsys, *FOLLOW[:-1], "--neutral", "fear/1")
+    assert status == 0 and [f["start"] for f in data["frames"]] == ["tracked", "alone", *["tracked"] * 4]
+    assert "the built-in head's expressions cannot be carried over to the template: model: none of its 0" in err
+    status, data, err = report(capsys, *FOLLOW, "--neutral", "7")
+    assert status == 1 and data["error"] == "neutral: sequence 'anna/fear' has no frame '7'"
+
+
+def test_options_of_sequences_go_with_their_methods_only(recordings, capsys):
+    plain = ("in", "--template", "template.ply", "--out", "o")
+    for more, message in (
+        (("--neutral", "1"), "--neutral goes with --method track or uv only"),
+        (("--method", "uv", "--no-prior"), "--no-prior goes with --method track only"),
+    ):
+        status, data, _ = report(capsys, *plain, *more)
+        assert status == 2 and data["error"] == message and not Path("o").exists()
 
 
 # -- templates, landmarks and units -------------------------------------------------------------------

@@ -512,7 +512,7 @@ def test_a_record_comes_back_as_it_was_and_always_with_the_same_bytes(tmp_path):
     "damage",
     [
         lambda t: t[:-20], lambda t: "", lambda t: "[1]", lambda t: t.replace('"matched": 0.9', '"matched": NaN'),
-        lambda t: t.replace('"matched": 0.9', '"matched": "much"'), lambda t: t.replace("record 1", "record 2"),
+        lambda t: t.replace('"matched": 0.9', '"matched": "much"'), lambda t: t.replace("record 2", "record 3"),
         lambda t: t.replace('"verdict": "kept"', '"verdict": "nice"'), lambda t: t.replace('"matched"', '"met"'),
         lambda t: t.replace('"converged": true', '"converged": 1'), lambda t: "[" * 100_000,
     ],

@@ -10,6 +10,7 @@ from affect3d.registration.thin_plate import thin_plate
 from affect3d.registration.uv import UVOptions, UVRegistration
 from affect3d.registration.uv_domain import chart_around, draw, sample
 from affect3d.registration.uv_flow import align_images
+from affect3d.registration.uv_paint import draw_texture
 
 
 def shell(columns=61, rows=71):
@@ -169,3 +170,91 @@ def test_the_same_input_gives_the_same_bytes():
     neutral, scan, _, turn, shift = posed_scan()
     first, second = (UVRegistration(neutral).register(scan, turn, shift).vertices.tobytes() for _ in range(2))
     assert first == second
+
+
+# -- textures -----------------------------------------------------------------------------------------
+
+
+def picture(seed=7, size=512):
+    """Blotches of several sizes, (size, size, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    grey = sum(s * gaussian_filter(rng.normal(0, 1, (size, size)), s, mode="wrap") for s in (5, 10, 20))
+    return np.clip(128 + 40 * grey / grey.std(), 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+
+def textured(mesh, at):
+    """The mesh with texture coordinates that lie at `at` (V, 3) in the plane of the face."""
+    return Mesh(mesh.vertices, mesh.faces, (at[:, :2] + [70, 85]) / [140, 170])
+
+
+def sphere_part(columns=81, rows=91):
+    """Smooth and round, so that its shape is the same wherever its skin slides."""
+    a, h = np.meshgrid(np.linspace(-0.7, 0.7, columns), np.linspace(-55, 55, rows))
+    i = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    first, second = (i, i + 1, i + columns + 1), (i, i + columns + 1, i + columns)
+    points = np.column_stack([80 * np.sin(a.ravel()), h.ravel(), 80 * np.cos(a.ravel())])
+    return Mesh(points, np.vstack([np.column_stack(first), np.column_stack(second)]))
+
+
+def slid(points):
+    """The same surface, its skin moved around the axis by up to 3 mm."""
+    angle = np.arctan2(points[:, 0], points[:, 2])
+    angle = angle + 3 / 80 * np.exp(-((angle / 0.3) ** 2) - (points[:, 1] / 22) ** 2)
+    return np.column_stack([80 * np.sin(angle), points[:, 1], 80 * np.cos(angle)])
+
+
+def test_a_texture_is_drawn_where_its_coordinates_say_across_seams():
+    chart = chart_around(sphere_part().vertices)
+    mesh, image = sphere_part(), picture()
+    flat = chart.flatten(mesh.vertices)
+    whole = textured(mesh, mesh.vertices)
+    seen = draw_texture(flat, whole, image, chart.shape, 8.0)
+    # the same texture on a mesh whose triangles share no coordinates, in another order
+    order = np.random.default_rng(0).permutation(3 * len(mesh.faces))
+    uv_faces = np.argsort(order).reshape(-1, 3)
+    torn = Mesh(mesh.vertices, mesh.faces, whole.uv[mesh.faces.ravel()][order], uv_faces)
+    again = draw_texture(flat, torn, image, chart.shape, 8.0)
+    np.testing.assert_array_equal(seen[1], again[1])
+    np.testing.assert_allclose(seen[0], again[0], atol=1e-9)
+    # upside down and left to right as the convention says: a dark spot near the top left of the picture
+    spot = np.full((512, 512, 3), 200, np.uint8)
+    spot[100:120, 150:170] = 20
+    drawn = draw_texture(flat, whole, spot, chart.shape, 8.0)[0][..., 0]
+    row, column = np.unravel_index(drawn.argmin(), drawn.shape)
+    x, y = 160 / 512 * 140 - 70, (1 - 110 / 512) * 170 - 85
+    place = chart.flatten(np.array([[x, y, np.sqrt(80**2 - x**2)]]))[0]
+    assert abs(column - place[0]) < 4 and abs(row - place[1]) < 4
+
+
+def test_light_and_exposure_hardly_change_a_drawn_texture():
+    mesh, image = sphere_part(), picture()
+    chart = chart_around(mesh.vertices)
+    flat, whole = chart.flatten(mesh.vertices), textured(mesh, mesh.vertices)
+    ramp = np.linspace(0.6, 0.9, 512)[None, :, None]
+    one, two = (draw_texture(flat, whole, p, chart.shape, 8.0)[0] for p in (image, (ramp * image).astype(np.uint8)))
+    assert np.corrcoef(one.ravel(), two.ravel())[0, 1] > 0.98 and abs(one.std() - two.std()) < 0.15 * one.std()
+
+
+def test_a_texture_leads_where_shape_says_nothing():
+    """Skin slides over a cylinder: only what is painted on it knows."""
+    neutral, dense, image = sphere_part(41, 45), sphere_part(), picture()
+    scan = textured(dense.with_vertices(slid(dense.vertices)), dense.vertices)
+    truth = slid(neutral.vertices)
+    moving = np.linalg.norm(truth - neutral.vertices, axis=1) > 1
+    painted = textured(dense, dense.vertices), image
+    dimmer = (0.8 * image).astype(np.uint8)
+    with_it = UVRegistration(neutral, painted=painted).register(scan, texture=dimmer)
+    without = UVRegistration(neutral).register(scan, texture=dimmer)  # nothing to compare it with
+    plain = UVRegistration(neutral, painted=painted).register(scan)
+    off = [np.linalg.norm(r.vertices - truth, axis=1)[moving].mean() for r in (with_it, without, plain)]
+    assert off[0] < 0.2 * off[1] and off[0] < 0.2
+    np.testing.assert_allclose(without.vertices, plain.vertices)
+
+
+def test_bad_textures_are_named():
+    neutral, image = sphere_part(), picture(size=32)
+    method = UVRegistration(neutral, painted=(textured(neutral, neutral.vertices), image))
+    with pytest.raises(ValueError, match="no texture coordinates"):
+        method.register(neutral, texture=image)
+    with pytest.raises(ValueError, match=r"texture: expected a picture of shape \(H, W, 3\)"):
+        method.register(textured(neutral, neutral.vertices), texture=image[..., 0])

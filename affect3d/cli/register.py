@@ -23,13 +23,24 @@ examples:
   affect3d register scans/ --out registered --jobs 8
   affect3d register scans/ --out registered --gallery faces.zarr --labels labels.csv
   affect3d register scans/ --template head.ply --out registered --scheduler tcp://10.0.0.1:8786
+  affect3d register recordings/ --unit mm --out registered --method track --jobs 8
 
 OUT then holds meshes/NAME.ply (mm, the template's vertices and triangles in their order), pruned/NAME.ply,
 records/NAME.json and report.html; NAME is the scan's place in its folder, as in subject/sequence/frame.
-Landmarks of a scan: NAME.landmarks.json, .ljson, .pts, .pp, .csv or .txt beside it, else they are found."""
+Landmarks of a scan: NAME.landmarks.json, .ljson, .pts, .pp, .csv or .txt beside it, else they are found.
+
+methods:
+  nonrigid  scans of whoever and whatever order: each frame by itself, 3 to 6 s (also called nicp)
+  amberg    the published method of 2007, slow, for comparisons
+  track     4D sequences, a folder each: the neutral by nonrigid, then each frame from the one before; four a second
+  uv        the same by flattened images, as in the paper; follows textures as well; about one frame a second
+With track and uv only the neutral needs landmarks.  It is the frame that --labels mark as neutral or --neutral names,
+else the first of its folder.  Where tracking is lost a frame is registered by itself, and its record says so."""
 
 #: Those of `affect3d.registration.methods`, listed here so that --help imports nothing heavy.
-METHODS = ("nonrigid", "amberg", "nicp")
+METHODS = ("nonrigid", "amberg", "track", "uv", "nicp")
+#: Those of them that follow sequences.
+SEQUENCE_METHODS = ("track", "uv")
 #: Fields of `affect3d.registration.verdict.Limits`.
 LIMITS = (
     "residual", "residual_p95", "landmark_error", "matched", "distorted", "deviations", "least_spread", "least_frames",
@@ -53,6 +64,10 @@ class RegisterOptions:
     unit : {"mm", "cm", "m"}, optional
         Of the scans.
     method : str
+    neutral : str, optional
+        Name of the neutral frame, for methods that follow sequences.
+    prior : bool
+        Whether the built-in head's expressions guide the tracker.
     limits : tuple of (name, value)
         Of `Limits` in `affect3d.registration.verdict`, where they differ from the defaults.
     gallery, labels : str, optional
@@ -75,6 +90,8 @@ class RegisterOptions:
     landmarks: str | None = None
     unit: str | None = None
     method: str = "nonrigid"
+    neutral: str | None = None
+    prior: bool = True
     limits: tuple[tuple[str, float], ...] = ()
     gallery: str | None = None
     labels: str | None = None
@@ -112,7 +129,16 @@ def add_parser(commands, common) -> None:
     )  # fmt: skip
 
     group = parser.add_argument_group("how")
-    group.add_argument("--method", choices=METHODS, default="nonrigid", help="nicp is another name of nonrigid")
+    group.add_argument("--method", choices=METHODS, default="nonrigid", help="see below; default: nonrigid")
+    group.add_argument(
+        "--neutral", metavar="FRAME",
+        help="with track and uv: name or number of the neutral frame in each sequence; or FOLDER/FRAME within the "
+        "subject, for all its sequences",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-prior", action="store_true",
+        help="with track: follow shape alone, without the built-in head's knowledge of how faces move",
+    )  # fmt: skip
     group.add_argument("--jobs", type=numbers.whole(1, 1024), metavar="N", help="processes (default: one a core)")
     group.add_argument(
         "--limit", action="append", default=[], metavar="NAME=VALUE",
@@ -137,6 +163,10 @@ def read_options(arguments) -> RegisterOptions:
     for name in ("force", "convention"):
         if getattr(a, name) and a.gallery is None:
             raise UsageError(f"--{name} goes with --gallery only")
+    if a.neutral is not None and a.method not in SEQUENCE_METHODS:
+        raise UsageError(f"--neutral goes with --method {' or '.join(SEQUENCE_METHODS)} only")
+    if a.no_prior and a.method != "track":
+        raise UsageError("--no-prior goes with --method track only")
     if a.jobs is not None and a.scheduler is not None:
         raise UsageError("--jobs and --scheduler exclude each other: the cluster knows how many workers it has")
     if Path(a.out).exists() and not Path(a.out).is_dir():
@@ -150,6 +180,8 @@ def read_options(arguments) -> RegisterOptions:
         raise UsageError("--gallery: expected another place than that of --out")
     return RegisterOptions(
         scans=tuple(a.scans), out=a.out, template=a.template, landmarks=a.landmarks, unit=a.unit, method=a.method,
+        neutral=a.neutral,
+        prior=not a.no_prior,
         limits=tuple(_limit(text) for text in a.limit), gallery=a.gallery, labels=a.labels,
         convention=a.convention or "", jobs=a.jobs or _cores(), scheduler=a.scheduler, worst=a.worst, force=a.force,
     )  # fmt: skip

@@ -36,7 +36,8 @@ def register_scans(options) -> Report:
     from affect3d.registration.batch import BatchOptions, find_landmark_files, left_over, register_batch
     from affect3d.registration.frames import find_frames
     from affect3d.registration.labels import read_frame_labels
-
+    from affect3d.registration.methods import SEQUENCE_METHODS
+    from affect3d.registration.sequence_batch import named_neutrals
     from affect3d.registration.verdict import Limits
 
     began = time.perf_counter()
@@ -47,6 +48,7 @@ def register_scans(options) -> Report:
     frames = find_frames(options.scans)
     landmarks = find_landmark_files(frames, options.landmarks)
     labels = read_frame_labels(options.labels) if options.labels else ()
+    neutrals = named_neutrals(frames, labels, options.neutral) if options.method in SEQUENCE_METHODS else {}
     if options.gallery:
         _check_gallery(options.gallery)
     guessed, notes = (None, []) if options.unit else _guess_unit(frames)
@@ -55,12 +57,16 @@ def register_scans(options) -> Report:
     check_output(out / "report.html")
     template, said = load_template(options.template)
     notes += said
+    prior = None
+    if options.method == "track" and options.prior:
+        prior, said = _prior(template)
+        notes += said
     batch = BatchOptions(
-        method=options.method, unit=options.unit, guessed=guessed, find=find_landmarks, jobs=options.jobs,
-        scheduler=options.scheduler, limits=limits,
+        method=options.method, neutrals=neutrals, unit=options.unit, guessed=guessed, find=find_landmarks,
+        jobs=options.jobs, scheduler=options.scheduler, limits=limits, prior=prior,
     )  # fmt: skip
     _say(notes)
-    if len(landmarks) < len(frames):
+    if not all(frame.name in landmarks for frame in _in_need(frames, options.method, neutrals)):
         _fetch_detector()
     result = register_batch(frames, template, out, landmarks, batch, terminal)
     outputs, more = _write_summaries(result, template, labels, options)
@@ -140,6 +146,18 @@ def load_template(spec):
         raise ValueError(f"{beside}: {error}") from None
 
 
+def _prior(template):
+    """How the built-in head says that faces of the template's topology move, and notes."""
+    from affect3d.model.load import load_model
+    from affect3d.registration.expression_prior import expression_prior
+
+    try:
+        prior = expression_prior(load_model("default", progress=terminal), template)
+    except ValueError as error:
+        return None, [f"the built-in head's expressions cannot be carried over to the template: {error}"]
+    return prior, [f"tracking is guided by {prior.source}"]
+
+
 def find_landmarks(path: str, mesh):
     """Landmarks of a scan that has no file of them, from its texture or its shape.
 
@@ -156,6 +174,19 @@ def find_landmarks(path: str, mesh):
     texture = find_texture(path)
     found = find_scan_landmarks(mesh, None if texture is None else read_image(texture).pixels)
     return (found.landmarks, "") if found.found else (None, found.reason)
+
+
+def _in_need(frames, method: str, neutrals):
+    """Frames that cannot be registered without landmarks: all, or of sequences the neutral ones."""
+    from affect3d.registration.methods import SEQUENCE_METHODS
+
+    if method not in SEQUENCE_METHODS:
+        return frames
+    first = {}
+    for frame in frames:
+        first.setdefault(frame.sequence, frame.name)
+    wanted = {neutrals.get(sequence, name) for sequence, name in first.items()}
+    return [frame for frame in frames if frame.name in wanted]
 
 
 def _fetch_detector() -> None:
@@ -252,6 +283,7 @@ def _row(result, frame, record) -> dict:
         "converged": record.converged, "reason": record.reason or record.why, "residuals": record.residuals,
         "landmark_error": record.landmark_error, "landmarks": record.landmarks, "matched": record.matched,
         "distorted": record.distorted, "unit": record.unit, "unit_source": record.unit_source,
+        "start": record.start,
     }  # fmt: skip
 
 
