@@ -912,3 +912,38 @@ def test_floats_as_colours_of_any_range_are_checked():
     np.testing.assert_array_equal(mesh_parts.colours_from_floats([[0, 1, 2]]), [[0, 1, 2]])
     for bad in ([[np.nan, 0, 0]], [[-1, 0, 0]], [[256, 0, 0]]):
         assert "colours" in the_message(mesh_parts.colours_from_floats, bad)
+
+
+def textured_square():
+    vertices = np.array([[0, 0, 0], [30, 0, 0], [30, 20, 0], [0, 20, 0]], float)
+    faces = np.array([[0, 1, 2], [0, 2, 3]])
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    picture = np.random.default_rng(0).integers(0, 256, (7, 11, 3)).astype(np.uint8)
+    return Mesh(vertices, faces, uv, faces, np.full((4, 3), 90, np.uint8)), picture
+
+
+def test_a_glb_holds_its_texture_where_another_program_finds_it(tmp_path):
+    trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed (affect3d[trimesh])")
+    mesh, picture = textured_square()
+    glb.write_glb(tmp_path / "square.glb", mesh, {"up": np.ones((4, 3))}, texture=picture)
+    seen = trimesh.load(tmp_path / "square.glb", force="mesh", process=False)
+    assert np.array_equal(np.asarray(seen.visual.material.baseColorTexture.convert("RGB")), picture)
+    # trimesh counts texture rows from the bottom, as we do
+    assert np.allclose(np.asarray(seen.visual.uv), mesh.uv, atol=1e-6)
+    back = read_mesh(tmp_path / "square.glb")
+    assert np.allclose(back.vertices, mesh.vertices, atol=1e-4) and np.array_equal(back.faces, mesh.faces)
+    glb.write_glb(tmp_path / "again.glb", mesh, {"up": np.ones((4, 3))}, texture=picture)
+    assert len((tmp_path / "again.glb").read_bytes()) > len(picture.tobytes())
+
+
+@pytest.mark.parametrize(
+    ("texture", "uv", "said"),
+    [(np.zeros((4, 4)), True, "texture: expected"), (np.zeros((4, 4, 3)), True, "texture: expected"),
+     (np.zeros((0, 4, 3), np.uint8), True, "texture: expected"), (np.zeros((4, 4, 3), np.uint8), False, "coordinates")],
+)  # fmt: skip
+def test_a_texture_that_does_not_fit_is_refused_and_nothing_is_written(tmp_path, texture, uv, said):
+    mesh, _ = textured_square()
+    mesh = mesh if uv else Mesh(mesh.vertices, mesh.faces)
+    with pytest.raises(ValueError, match=said):
+        glb.write_glb(tmp_path / "square.glb", mesh, texture=texture)
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ _METRES = 0.001
 _ARRAY, _INDICES = 34962, 34963  # what a bufferView is for
 
 
-def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = None) -> None:
+def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = None, texture=None) -> None:
     """Write a mesh as .glb: in metres, +y up, with normals; vertices and faces keep their order.
 
     glTF knows one texture coordinate a vertex.  Where a seam of the texture gives a vertex several, it comes again
@@ -34,12 +35,15 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
         With at least one vertex.
     morph_targets : dict of str to (V, 3) array, optional
         Displacements in mm at full intensity; the names are stored as ``extras.targetNames``.
+    texture : (H, W, 3) uint8, optional
+        sRGB, row 0 at the top; stored inside as PNG.  The mesh needs texture coordinates then, and vertex colours,
+        which viewers multiply with it, are left out.
 
     Raises
     ------
     ValueError
-        If the suffix is another, the mesh is empty, or a morph target has another shape or numbers that are not
-        finite.
+        If the suffix is another, the mesh is empty, a morph target has another shape or numbers that are not
+        finite, or there is a texture without coordinates or one that is no picture.
     OSError
         If the file cannot be written.
 
@@ -53,6 +57,7 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
     if not len(mesh.vertices):
         raise ValueError("mesh: glTF holds no mesh without vertices")
     targets = _targets(morph_targets or {}, len(mesh.vertices))
+    picture = None if texture is None else _png(texture, mesh)
     vertex, faces, uv = np.arange(len(mesh.vertices)), mesh.faces, None
     if mesh.uv is not None:
         vertex, coordinate, faces = split_seams(mesh)
@@ -65,7 +70,7 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
     if uv is not None:
         uv = np.column_stack([uv[:, 0], 1 - uv[:, 1]])  # glTF counts from the top
         attributes["TEXCOORD_0"] = arrays.add(_floats(uv, "uv"), "VEC2")
-    if mesh.colours is not None:
+    if mesh.colours is not None and picture is None:
         attributes["COLOR_0"] = arrays.add(_linear(mesh.colours)[vertex], "VEC4", normalized=True)
     if len(vertex) > len(mesh.vertices) and len(mesh.vertices) < 1 << 24:  # float32 counts to 2**24
         attributes["_AFFECT3D_VERTEX"] = arrays.add(vertex.astype("<f4"), "SCALAR")
@@ -82,14 +87,23 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
             for name, moved in targets.items()
         ]
         entry |= {"weights": [0.0] * len(targets), "extras": {"targetNames": list(targets)}}
+    # without it viewers show metal
+    surface = {"metallicFactor": 0.0, "roughnessFactor": 0.9}
+    images = {}
+    if picture is not None:
+        surface["baseColorTexture"] = {"index": 0}
+        images = {
+            "textures": [{"source": 0}],
+            "images": [{"bufferView": arrays.add_bytes(picture), "mimeType": "image/png", "name": path.stem}],
+        }
     document = {
         "asset": {"version": "2.0", "generator": "affect3d"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": path.stem, "mesh": 0}],
         "meshes": [entry],
-        # without it viewers show metal
-        "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.9}, "doubleSided": True}],
+        "materials": [{"pbrMetallicRoughness": surface, "doubleSided": True}],
+        **images,
         "accessors": arrays.accessors,
         "bufferViews": arrays.views,
         "buffers": [{"byteLength": len(arrays.data)}],
@@ -137,6 +151,27 @@ class _Arrays:
         self.accessors.append(accessor)
         self.data += array.tobytes()
         return len(self.accessors) - 1
+
+
+    def add_bytes(self, content: bytes) -> int:
+        """A bufferView of its own, without an accessor."""
+        self.data += b"\0" * (-len(self.data) % 4)
+        self.views.append({"buffer": 0, "byteOffset": len(self.data), "byteLength": len(content)})
+        self.data += content
+        return len(self.views) - 1
+
+
+def _png(texture, mesh: Mesh) -> bytes:
+    from PIL import Image
+
+    texture = np.asarray(texture)
+    if texture.ndim != 3 or texture.shape[2] != 3 or texture.dtype != np.uint8 or not texture.size:
+        raise ValueError(f"texture: expected (H, W, 3) uint8, got {texture.dtype} {texture.shape}")
+    if mesh.uv is None:
+        raise ValueError("mesh: expected texture coordinates (uv) to go with the texture, it has none")
+    out = io.BytesIO()
+    Image.fromarray(texture).save(out, format="PNG")
+    return out.getvalue()
 
 
 def _targets(given, count: int) -> dict[str, np.ndarray]:
