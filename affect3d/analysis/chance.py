@@ -97,7 +97,7 @@ def chance_level(
         near, far = found.x_variates(train), found.x_variates(test)
         out = []
         for t, setting in enumerate(options):
-            predicted = support_vector_regression(near, labels[:, t], setting).predict(far)[:, 0]
+            predicted = support_vector_regression(near, labels[:, t], setting).predict(far)[:, 0].clip(-1, 1)
             ccc = subject_moments(predicted, test_labels[:, t], test_subjects).measures(once)["ccc"][0]
             out.append(float(np.nan_to_num(ccc)))
         return out
