@@ -22,7 +22,8 @@ __all__ = [
 
 #: Frames of one job; enough that what it gives back is small beside what it reads.
 _JOB_BYTES = 256 * 2**20
-_COLUMNS = 16384
+#: Columns at once, so that their sums stay in the processor's nearest cache.
+_COLUMNS = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +155,9 @@ def moments_of_rows(
         stream = stream.without_neutral()
     classes, index = np.unique(space.class_of(store.valence[rows], store.arousal[rows]), return_inverse=True)
     sums = _Sums(len(classes), int(np.prod(stream.shape[1:])))
-    for start, block in stream.blocks(ahead=True):
-        sums.add(block.reshape(len(block), -1), index[start : start + len(block)])
+    for start, block, faces, place in stream.parts(ahead=True):
+        faces = np.reshape(faces, (len(faces), -1)) if len(faces) else None
+        sums.add(block.reshape(len(block), -1), index[start : start + len(block)], faces, place)
     return classes, *sums.moments()
 
 
@@ -186,19 +188,23 @@ class _Sums:
         self._first = np.zeros((classes, width), np.float32)
         self._one, self._two = np.zeros((classes, width)), np.zeros((classes, width))
 
-    def add(self, block, index) -> None:
-        """Rows (n, D) float32 and the class (n,) of each."""
+    def add(self, block, index, faces=None, place=None) -> None:
+        """Rows (n, D) float32 and the class (n,) of each; ``faces[place[i]]`` (D,) is subtracted from row i."""
         block = np.ascontiguousarray(block, np.float32)
-        order = np.argsort(index, kind="stable")
-        classes, first = np.unique(index[order], return_index=True)
+        if faces is None:
+            faces, place = np.zeros((1, block.shape[1]), np.float32), np.zeros(len(block), np.int64)
+        # rows of one class and one neutral face are summed together, as differences to one face
+        order = np.lexsort((place, index))
+        kinds, first = np.unique(np.stack([index[order], place[order]]), axis=1, return_index=True)
+        classes, of = kinds
         bounds = np.append(first, len(order))
-        new = self._count[classes] == 0
-        self._first[classes[new]] = block[order[first[new]]]
-        # in slices of columns whose sums stay in the processor's cache; in one thread, as another reads the next block
-        for a in range(0, block.shape[1], _COLUMNS):
-            b = min(a + _COLUMNS, block.shape[1])
-            _accumulate(block, order, classes, bounds, self._first, self._one, self._two, a, b)
-        self._count[classes] += np.diff(bounds)
+        new, at = np.unique(classes, return_index=True)
+        at = at[self._count[new] == 0]
+        self._first[classes[at]] = block[order[first[at]]] - faces[of[at]]
+        pilots = self._first[classes] + faces[of]
+        # in one thread, as another reads the next block
+        _accumulate(block, order, classes, bounds, pilots, self._one, self._two)
+        np.add.at(self._count, classes, np.diff(bounds))
 
     def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Count, mean and sum of squared deviations; the sums are used up."""
@@ -228,26 +234,42 @@ def _opened(path: str, content: str) -> GalleryStore:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _accumulate(block, order, classes, bounds, pilots, ones, twos, first, last):  # pragma: no cover - compiled
-    """Columns first to last of the rows ``order[bounds[k] : bounds[k + 1]]``, which belong to ``classes[k]``."""
-    for k in range(len(classes)):
-        one, two, pilot = ones[classes[k]], twos[classes[k]], pilots[classes[k]]
-        # Eight rows at once: the running sums are read and written an eighth as often.  Differences to the pilot are
-        # nearly exact in single precision, and so few of them are added in it that seven digits stay.
-        left = bounds[k]
-        while left + 7 < bounds[k + 1]:
-            a, b, c, d = block[order[left]], block[order[left + 1]], block[order[left + 2]], block[order[left + 3]]
-            e, f, g, h = block[order[left + 4]], block[order[left + 5]], block[order[left + 6]], block[order[left + 7]]
-            for j in range(first, last):
-                p = pilot[j]
-                q, r, s, t = a[j] - p, b[j] - p, c[j] - p, d[j] - p
-                u, v, w, x = e[j] - p, f[j] - p, g[j] - p, h[j] - p
-                one[j] += np.float64(((q + r) + (s + t)) + ((u + v) + (w + x)))
-                two[j] += np.float64(((q * q + r * r) + (s * s + t * t)) + ((u * u + v * v) + (w * w + x * x)))
-            left += 8
-        for i in range(left, bounds[k + 1]):
-            row = block[order[i]]
-            for j in range(first, last):
-                x = np.float64(row[j]) - np.float64(pilot[j])
-                one[j] += x
-                two[j] += x * x
+def _accumulate(block, order, classes, bounds, pilots, ones, twos):  # pragma: no cover - compiled
+    """Sum the rows ``order[bounds[k] : bounds[k + 1]]`` less ``pilots[k]`` into the row ``classes[k]`` of both sums.
+
+    Differences to the pilot are nearly exact in single precision, and so few of them are added in it that seven digits
+    stay.  The loops over columns stand alone with few arrays each: with more of them the compiler no longer proves
+    that they do not overlap, and adds one number at a time.
+    """
+    one, two = np.empty(_COLUMNS, np.float32), np.empty(_COLUMNS, np.float32)
+    for first in range(0, block.shape[1], _COLUMNS):
+        last = min(first + _COLUMNS, block.shape[1])
+        a, b = one[: last - first], two[: last - first]
+        for k in range(len(classes)):
+            pilot = pilots[k, first:last]
+            left = bounds[k]
+            while left < bounds[k + 1]:
+                stop = min(left + 8, bounds[k + 1])
+                a[:] = 0
+                b[:] = 0
+                for i in range(left, stop - 1, 2):
+                    _add_pair(block[order[i], first:last], block[order[i + 1], first:last], pilot, a, b)
+                if (stop - left) % 2:
+                    _add_pair(block[order[stop - 1], first:last], pilot, pilot, a, b)
+                _add(ones[classes[k], first:last], a)
+                _add(twos[classes[k], first:last], b)
+                left = stop
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _add_pair(row, other, pilot, one, two):  # pragma: no cover - compiled
+    for j in range(len(pilot)):
+        x, y = row[j] - pilot[j], other[j] - pilot[j]
+        one[j] += x + y
+        two[j] += x * x + y * y
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add(total, part):  # pragma: no cover - compiled
+    for j in range(len(part)):
+        total[j] += part[j]

@@ -92,11 +92,25 @@ class NeutralOffsets:
     def __getitem__(self, item):
         if isinstance(item, (int, np.integer)):
             return self[int(item) : int(item) + 1][0]
-        rows = self._rows[item]
-        block = take_rows(self._array, rows)
+        block, faces, place = self._read(self._rows[item])
+        if not len(faces):
+            return block
+        if not block.flags.writeable:
+            block = block.copy()
+        order = np.argsort(place, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
+            if len(members):
+                first, last = members[0], members[-1]
+                # frames of one sequence are neighbours nearly always; a slice needs no copy of them
+                run = slice(first, last + 1) if last - first == len(members) - 1 else members
+                block[run] -= faces[place[first]]
+        return block
+
+    def _read(self, rows) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """Rows as they are stored (n, ...) float32, neutral faces, and (n,) which of them is each row's."""
+        block = np.asarray(take_rows(self._array, rows), np.float32)
         if self._neutral is None:
-            return np.asarray(block, np.float32)
-        block = np.array(block, np.float32, copy=not block.flags.writeable)
+            return block, [], np.zeros(len(rows), np.int64)
         which, place = np.unique(self._neutral[rows], return_inverse=True)
         # neutral faces that must be read are read together, those of one chunk at the price of one
         missing = [int(i) for i in which if int(i) not in self._faces]
@@ -107,19 +121,12 @@ class NeutralOffsets:
             some = away[first : first + self._room]
             found.update(zip(some, take_rows(self._array, some)))
         faces = {int(i): found[int(i)] if int(i) in found else self._faces[int(i)] for i in which}
-        order = np.argsort(place, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
-            if len(members):
-                first, last = members[0], members[-1]
-                # frames of one sequence are neighbours nearly always; a slice needs no copy of them
-                run = slice(first, last + 1) if last - first == len(members) - 1 else members
-                block[run] -= faces[int(which[place[first]])]
         for i, face in faces.items():
             self._faces[i] = face
             self._faces.move_to_end(i)
         while len(self._faces) > self._room:
             self._faces.popitem(last=False)
-        return block
+        return block, [faces[int(i)] for i in which], place
 
     def neutral_face(self, row: int) -> np.ndarray:
         """The neutral face at `row` of the array, as it is stored; those of the last block are still there."""
@@ -132,14 +139,24 @@ class NeutralOffsets:
         With `ahead` the next block is read in a thread while this one is worked on; nothing else may then be read
         from this object.
         """
-        return _ahead(self._blocks()) if ahead else self._blocks()
+        blocks = ((start, self[start:stop]) for start, stop in self._cuts())
+        return _ahead(blocks) if ahead else blocks
 
-    def _blocks(self):
+    def parts(self, ahead: bool = False):
+        """Yield ``(start, rows, faces, place)``: blocks before the neutral faces are subtracted.
+
+        `rows` (n, ...) float32 are as they are stored, `faces` is a list of neutral faces (empty without `neutral`),
+        and row i's is ``faces[place[i]]``.  Who sums rows can subtract as it sums, which saves a pass over them.
+        """
+        blocks = ((start, *self._read(self._rows[start:stop])) for start, stop in self._cuts())
+        return _ahead(blocks) if ahead else blocks
+
+    def _cuts(self):
         step = block_rows(self._array)
         start = 0
         while start < len(self):
             stop = min(start + step - int(self._rows[start] % step), len(self))
-            yield start, self[start:stop]
+            yield start, stop
             start = stop
 
 

@@ -23,6 +23,7 @@ from affect3d.affect.store import stored_content
 from affect3d.affect.vaspace import checked_affect
 from affect3d.geometry.arrays import require_finite
 from affect3d.io.atomic import atomic_path
+from affect3d.io.folder_lock import empty_folder, one_run_in
 from affect3d.progress import Progress, silent
 
 __all__ = ["StoreBlock", "StorePlan", "write_store"]
@@ -134,7 +135,8 @@ def write_store(
     FileNotFoundError
         If the folder above does not exist.
     ValueError
-        If a block has another shape, numbers that are not finite, or labels outside [-1, 1].
+        If a block has another shape, numbers that are not finite, or labels outside [-1, 1], or another run is
+        writing the same gallery.
     """
     _zarr()
     path = Path(os.path.abspath(path))
@@ -149,8 +151,15 @@ def write_store(
             raise FileExistsError(f"path: {path} holds another gallery; remove it or ask to overwrite it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
+    growing.mkdir(exist_ok=True)
+    with one_run_in(growing):
+        _grow(path, growing, plan, make, progress)
+    return True
+
+
+def _grow(path, growing, plan, make, progress) -> None:
     if not _same_work(growing, plan):
-        shutil.rmtree(growing, ignore_errors=True)
+        empty_folder(growing)
         _begin(growing, plan)
     count, parts = len(plan.subject), growing / "parts"
     values = _opened(growing / "store")[_FORMATS[plan.kind][1]]
@@ -165,7 +174,6 @@ def write_store(
         os.replace(path, growing / "old")
     os.replace(growing / "store", path)
     shutil.rmtree(growing, ignore_errors=True)
-    return True
 
 
 def _write_block(values, part: Path, plan: StorePlan, first: int, block: StoreBlock, count: int) -> None:

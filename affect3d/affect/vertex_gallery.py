@@ -19,6 +19,7 @@ from affect3d.affect.gallery import _zarr
 from affect3d.affect.vaspace import checked_affect
 from affect3d.geometry.arrays import frozen_array, require_finite
 from affect3d.io.atomic import atomic_path
+from affect3d.io.folder_lock import empty_folder, one_run_in
 from affect3d.progress import Progress, silent
 
 __all__ = ["GalleryRows", "VertexGallery", "gallery_content_digest", "require_zarr", "write_vertex_gallery"]
@@ -179,9 +180,9 @@ def write_vertex_gallery(
     FileExistsError
         If something else is at `path` and `overwrite` is false, or it is no gallery.
     ValueError
-        If vertices are not finite or two frames differ in their number.
+        If vertices are not finite or two frames differ in their number, or another run is writing the same gallery.
     """
-    zarr = _zarr()
+    _zarr()
     path = Path(os.path.abspath(path))
     if os.path.lexists(path):
         found = gallery_content_digest(path)
@@ -194,6 +195,14 @@ def write_vertex_gallery(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
     growing = path.with_name(f".{path.name}.growing")
+    growing.mkdir(exist_ok=True)
+    with one_run_in(growing):
+        _grow(path, growing, rows, faces, read, content, convention, progress, attributes)
+    return True
+
+
+def _grow(path, growing, rows, faces, read, content, convention, progress, attributes) -> None:
+    zarr = _zarr()
     state = growing / "state.json"
     store = growing / "store"
     faces = np.ascontiguousarray(faces, np.int32)
@@ -201,8 +210,7 @@ def write_vertex_gallery(
     step = max(1, min(len(rows), _CHUNK_VERTICES // max(len(first), 1)))
     done = _chunks_done(state, content, step)
     if done == 0:
-        shutil.rmtree(growing, ignore_errors=True)
-        growing.mkdir()
+        empty_folder(growing)
         group = zarr.open_group(store=str(store), mode="w")
         # vertices hardly shrink, and what is not compressed is read several times faster
         group.create_array(
@@ -234,7 +242,6 @@ def write_vertex_gallery(
         os.replace(path, growing / "old")
     os.replace(store, path)
     shutil.rmtree(growing, ignore_errors=True)
-    return True
 
 
 def _chunks_done(state: Path, content: str, step: int) -> int:
