@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from affect3d.gan.checkpoint import RunState, load_checkpoint, save_checkpoint, save_weights
 from affect3d.gan.determinism import deterministic, pick_device, step_seed
-from affect3d.gan.folder_lock import one_run_in
+from affect3d.io.folder_lock import one_run_in
 from affect3d.gan.logs import LossLog, write_json, write_samples
 from affect3d.progress import Progress, silent
 

@@ -182,7 +182,39 @@ def test_statistics_of_meshes_hold_mean_faces(folder, run):
         assert file["faces"].shape == (128, 3) and file["count"][45] == len(rows)
 
 
+def test_a_dask_cluster_gives_the_same_statistics(folder, run):
+    distributed = pytest.importorskip("distributed", reason="a cluster needs the extra affect3d[dask]")
+    run("generate", "--out", "g", *TOTAL, "--meshes")
+    assert run("statistics", "g", "--out", "here.npz")[0] == 0
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, protocol="inproc://"
+    ) as cluster:
+        from affect3d.cli.gallery_work import save_class_statistics
+
+        save_class_statistics(open_gallery("g"), "there.npz", scheduler=cluster.scheduler_address)
+    assert Path("here.npz").read_bytes() == Path("there.npz").read_bytes()
+
+
 # --- build
+
+
+def test_the_people_of_a_split_are_named_in_files(folder, run):
+    scans(folder / "meshes")
+    labels = table("labels.csv", every_label())
+    Path("test.txt").write_text("bob\n\n")
+    command = ("build", "meshes", "--labels", labels, "--unit", "mm", "--out")
+    assert run(*command, "g", "--split", "test=test.txt")[0] == 0
+    store = open_gallery("g")
+    assert store.splits == {"test": ("bob",)} and set(store.subject[store.select(split="test")]) == {1}
+    assert run(*command, "plain")[0] == 0 and open_gallery("plain").content != store.content
+    for text, message in (("zoe\n", "'test' names 'zoe'"), ("\n", "names no subject")):
+        Path("wrong.txt").write_text(text)
+        status, said, _ = run(*command, "h", "--split", "test=wrong.txt")
+        assert status == 1 and message in said["error"] and not Path("h").exists()
+    status, said, _ = run(*command, "h", "--split", "test=test.txt", "--split", "train=test.txt")
+    assert status == 1 and "'bob' is in both 'test' and 'train'" in said["error"]
+    assert run(*command, "h", "--split", "test.txt")[0] == 2
+    assert run(*command, "h", "--split", "test=nowhere.txt")[0] == 1
 
 
 def test_a_gallery_is_built_from_meshes_and_a_table(folder, run):

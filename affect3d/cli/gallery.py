@@ -71,6 +71,9 @@ def add_parser(commands, common) -> None:
     build.add_argument("--unit", choices=("mm", "cm", "m"), help="of the meshes, where their files do not state it")
     build.add_argument("--rate", type=numbers.rate, metavar="R", help="frames a second, to be stored")
     build.add_argument("--convention", default="", metavar="TEXT", help="what the labels mean, to be stored")
+    build.add_argument("--split", action="append", default=[], metavar="NAME=FILE",
+                       help="names of the subjects of a split, one a line, as in test=people.txt, which analyze then "
+                       "holds out; may be repeated")  # fmt: skip
     build.add_argument("--force", action="store_true", help="replace a gallery that exists")
     build.set_defaults(run=_build)
 
@@ -86,6 +89,8 @@ def add_parser(commands, common) -> None:
     statistics.add_argument("store", metavar="STORE")
     statistics.add_argument("--out", required=True, metavar="NPZ",
                             help="of coefficients it serves as --gallery of synthesize")  # fmt: skip
+    statistics.add_argument("--scheduler", metavar="ADDRESS",
+                            help="Dask cluster that reads the frames of a gallery of meshes")  # fmt: skip
     statistics.set_defaults(run=_statistics)
 
     picture = actions.add_parser("picture", help="draw the histogram over the plane and the mean faces", **plain)
@@ -162,10 +167,23 @@ def _build(arguments) -> Report:
 
     notes = build_gallery(
         arguments.meshes, arguments.labels, path, arguments.unit, arguments.convention, arguments.rate, arguments.force,
-        terminal,
+        terminal, _splits(arguments.split),
     )  # fmt: skip
     data = {"command": "gallery build", "outputs": {"gallery": str(path)}, "left_out": notes}
     return Report({**data, **store_facts(open_gallery(path))}, (str(path), *notes))
+
+
+def _splits(given) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not name or not equals or not path or name in out:
+            raise UsageError(f"--split: expected NAME=FILE with different names, got {text!r}")
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        out[name] = sorted({line.strip() for line in lines if line.strip()})
+        if not out[name]:
+            raise ValueError(f"{path}: names no subject; expected one a line")
+    return out
 
 
 def _info(arguments) -> Report:
@@ -215,7 +233,7 @@ def _statistics(arguments) -> Report:
     from affect3d.cli.gallery_work import save_class_statistics
     from affect3d.progress import terminal
 
-    count = save_class_statistics(open_gallery(arguments.store), out, terminal)
+    count = save_class_statistics(open_gallery(arguments.store), out, terminal, arguments.scheduler)
     data = {"command": "gallery statistics", "outputs": {"statistics": str(out)}, "frames": int(count.sum())}
     return Report({**data, "class_counts": [int(n) for n in count]}, (str(out),))
 

@@ -23,7 +23,7 @@ _LEAST = 20
 
 def build_gallery(
     folder, labels, out, unit=None, convention: str = "", frame_rate: float | None = None, overwrite: bool = False,
-    progress: Progress = silent,
+    progress: Progress = silent, splits=None,
 ) -> list[str]:  # fmt: skip
     """Write a gallery of vertices from registered meshes and their labels.
 
@@ -35,6 +35,8 @@ def build_gallery(
         Tables, or files of one sequence each, see `affect3d.io.label_files`; folders stand for the files below them.
     out : path
     unit, convention, frame_rate, overwrite, progress
+    splits : dict of str to sequence of str, optional
+        Names of the subjects of each split, ``test`` for instance.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def build_gallery(
     ------
     ValueError
         If meshes differ in topology or cannot be read (the files are named), a label's sequence is not one folder but
-        several, or no frame has a label.
+        several, no frame has a label, or a split names a person who is not there or is in another split.
     OSError
         If files cannot be read or written.
     """
@@ -57,6 +59,7 @@ def build_gallery(
         raise FileNotFoundError(f"{folder}: there is no such folder")
     frames = find_frames([folder])
     rows, notes = _rows(frames, _frame_labels(labels))
+    splits = _checked_splits(splits or {}, rows.subjects)
     paths = {frame.name: frame.path for frame in frames}
     faces = None
 
@@ -77,17 +80,31 @@ def build_gallery(
             raise ValueError(_faults(read, rows.names, name)) from None
 
     checked(rows.names[0])
-    content = hashlib.sha256(json.dumps([unit, convention, frame_rate]).encode())
+    content = hashlib.sha256(json.dumps([unit, convention, frame_rate, *([splits] if splits else [])]).encode())
     for name in rows.names:
         content.update(name.encode())
         content.update(Path(paths[name]).read_bytes())
     for array in (rows.valence, rows.arousal, rows.subject, rows.sequence, rows.frame, rows.neutral):
         content.update(np.ascontiguousarray(array))
     extra = {} if frame_rate is None else {"frame_rate": frame_rate}
+    if splits:
+        extra["splits"] = splits
     write_vertex_gallery(
         out, rows, faces, checked, content.hexdigest(), convention, overwrite, progress, attributes=extra
     )
     return notes
+
+
+def _checked_splits(splits, subjects) -> dict[str, list[str]]:
+    seen: dict[str, str] = {}
+    for name, members in splits.items():
+        for subject in members:
+            if subject not in subjects:
+                raise ValueError(f"splits: {name!r} names {subject!r}, of whom there is no frame")
+            if subject in seen:
+                raise ValueError(f"splits: {subject!r} is in both {seen[subject]!r} and {name!r}")
+            seen[subject] = name
+    return {name: sorted(members) for name, members in splits.items()}
 
 
 def _faults(read, names, first: str) -> str:
@@ -265,11 +282,12 @@ def histogram_lines(count, space: VASpace | None = None) -> list[str]:
     ]
 
 
-def save_class_statistics(store, out, progress: Progress = silent) -> np.ndarray:
+def save_class_statistics(store, out, progress: Progress = silent, scheduler: str | None = None) -> np.ndarray:
     """Write statistics of the classes of either kind as .npz; returns the count of each class.
 
     Of coefficients it is what `affect3d.affect.statistics.load_statistics` reads.  Of vertices it holds the mean
-    displacements ``mean`` (K, V, 3) and their ``spread``, mm, ``count``, ``valence_arousal``, ``rest`` and ``faces``.
+    displacements ``mean`` (K, V, 3) and their ``spread``, mm, ``count``, ``valence_arousal``, ``rest`` and ``faces``; a
+    Dask cluster at the address `scheduler` gives the same bytes, coefficients are too quick to be worth one.
     """
     from affect3d.affect.class_moments import class_moments
     from affect3d.affect.statistics import class_statistics, save_statistics
@@ -279,7 +297,14 @@ def save_class_statistics(store, out, progress: Progress = silent) -> np.ndarray
         statistics = class_statistics(store)
         save_statistics(statistics, out)
         return statistics.count
-    found = class_moments(store, progress=progress)
+    run = None
+    if scheduler is not None:
+        from affect3d.registration.workers import run_dask
+
+        def run(work, jobs):
+            return run_dask(work, jobs, scheduler)
+
+    found = class_moments(store, progress=progress, run=run)
     with atomic_path(out) as temporary, open(temporary, "wb") as file:
         np.savez(  # packing random millimetres takes longer than the statistics do, for a tenth of the size
             file, count=found.count, mean=found.mean.astype(np.float32), spread=found.spread.astype(np.float32),
