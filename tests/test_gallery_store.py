@@ -18,7 +18,7 @@ from affect3d.affect.gallery import Gallery, generate_gallery
 from affect3d.affect.gallery_head import gallery_head
 from affect3d.affect.generation import GenerationOptions, generate_store, plan_sequences
 from affect3d.affect.performances import PerformanceOptions
-from affect3d.affect.raw_chunks import RawChunks, raw_chunks
+from affect3d.affect.raw_chunks import PackedChunks, RawChunks, raw_chunks
 from affect3d.affect.statistics import class_statistics
 from affect3d.affect.store import open_gallery, stored_content
 from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, take_rows
@@ -322,7 +322,8 @@ def test_what_is_compressed_or_cut_otherwise_is_left_to_zarr(tmp_path):
     ):  # fmt: skip
         array = group.create_array(name, shape=(23, 5, 3), **{"dtype": "float32", **more})
         array[...] = 3
-        assert raw_chunks(array, tmp_path / "z" / name) is array
+        taken = raw_chunks(array, tmp_path / "z" / name)
+        assert isinstance(taken, PackedChunks) and np.array_equal(taken[3:9], array[3:9])
 
 
 def test_a_store_of_compressed_vertices_is_read_as_well(folder, tmp_path):
@@ -473,6 +474,18 @@ def slow(self, first, last):
 generation._Maker.__call__ = slow
 generation.generate_store(sys.argv[1], OPTIONS, tiny_head(), meshes=True)
 """
+
+
+def test_packed_frames_that_are_lost_or_damaged_are_told_in_a_sentence(tmp_path):
+    generate_store(tmp_path / "g", OPTIONS, tiny_head())
+    chunk = tmp_path / "g" / "expression" / "c" / "0" / "0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:100])
+    with pytest.raises(ValueError, match="expression: its frames cannot be read"):
+        class_moments(open_gallery(tmp_path / "g"))
+    chunk.unlink()  # zarr would read zeros, and the folder above is still there
+    with pytest.raises(ValueError, match="0 of its 1 chunks are there"):
+        open_gallery(tmp_path / "g")
 
 
 def test_a_run_that_is_killed_leaves_no_gallery_and_the_next_one_ends_it(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["RawChunks", "raw_chunks"]
+__all__ = ["PackedChunks", "RawChunks", "raw_chunks"]
 
 
 class RawChunks:
@@ -67,8 +67,34 @@ class RawChunks:
         return out
 
 
+class PackedChunks:
+    """A zarr array whose damage is told in a sentence: its codecs raise whatever they like.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    folder : path
+        Where it lies.
+    """
+
+    def __init__(self, array, folder):
+        self._array, self._folder = array, folder
+        self.shape, self.dtype, self.chunks = tuple(array.shape), np.dtype(array.dtype), tuple(array.chunks)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, item):
+        try:
+            return self._array[item]
+        except IndexError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{self._folder}: its frames cannot be read ({type(error).__name__}: {error})") from error
+
+
 def raw_chunks(array, folder):
-    """`array`, a zarr array in `folder`, as plain files where it is stored as such; else as it is.
+    """`array`, a zarr array in `folder`, as plain files where it is stored as such, else as `PackedChunks`.
 
     Parameters
     ----------
@@ -89,4 +115,4 @@ def raw_chunks(array, folder):
     # metadata of another version of zarr: its own way of reading is always right
     except (AttributeError, KeyError, TypeError, IndexError):
         plain = False
-    return RawChunks(Path(folder), array.shape, int(array.chunks[0]), array.dtype) if plain else array
+    return RawChunks(Path(folder), array.shape, int(array.chunks[0]), array.dtype) if plain else PackedChunks(array, folder)

@@ -421,7 +421,8 @@ def _check_chunks(path, values, attributes) -> None:
     if wanted is None:
         return
     folder = Path(path) / values.basename / "c"
-    found = sum(1 for entry in folder.iterdir()) if folder.is_dir() else 0
+    rest = ("0",) * (len(values.shape) - 1)  # chunks are whole rows, so there is one file for each number
+    found = sum(entry.joinpath(*rest).is_file() for entry in folder.iterdir()) if folder.is_dir() else 0
     if found != wanted:
         raise ValueError(f"{found} of its {wanted} chunks are there")
 
