@@ -51,8 +51,8 @@ def bench_cca(rng) -> None:
         theirs = time.perf_counter() - begin
         correlations = [float(np.corrcoef(a[:, k], b[:, k])[0, 1]) for k in range(2)]
         print(
-            f"CCA, {count:,} x {width}: {own:.2f} s, scikit-learn {theirs:.2f} s ({theirs / own:.0f} times); correlations "
-            f"{ours.correlations[0]:.8f} {ours.correlations[1]:.8f}, scikit-learn {correlations[0]:.8f} "
+            f"CCA, {count:,} x {width}: {own:.2f} s, scikit-learn {theirs:.2f} s ({theirs / own:.0f} times); "
+            f"correlations {ours.correlations[0]:.8f} {ours.correlations[1]:.8f}, scikit-learn {correlations[0]:.8f} "
             f"{correlations[1]:.8f}"
         )
 
@@ -72,7 +72,9 @@ def bench_svr(exact: int, rows: int, rng) -> None:
             peer = [SVR(C=options.cost, epsilon=options.epsilon, gamma=options.gamma, cache_size=1000)
                     .fit(x[:exact], y[:exact, t]).predict(far) for t in range(2)]  # fmt: skip
             theirs = time.perf_counter() - begin
-            both = [(concordance(ours.predict(far)[:, t], truth[:, t]), concordance(peer[t], truth[:, t])) for t in (0, 1)]
+            both = [
+                (concordance(ours.predict(far)[:, t], truth[:, t]), concordance(peer[t], truth[:, t])) for t in (0, 1)
+            ]
             print(f"SVR, {exact:,} rows, two targets, {said}: {own:.1f} s, scikit-learn {theirs:.1f} s; CCC "
                   + ", ".join(f"{a:.4f} (exact {b:.4f})" for a, b in both))  # fmt: skip
         begin = time.perf_counter()

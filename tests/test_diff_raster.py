@@ -185,7 +185,13 @@ def test_coordinates_depths_and_outlines_have_the_gradient_of_differences(scene,
         points = pixel_points(v, *camera)
         fragments = rasterize(points, topology, WIDTH, HEIGHT, near=5.0, backend=backend)
         edges = silhouette_samples(points, topology, fragments, near=5.0, backend=backend)
-        parts = (fragments.samples.weights, fragments.samples.depth / 50, edges.weights, edges.depth / 50, edges.opacity)
+        parts = (
+            fragments.samples.weights,
+            fragments.samples.depth / 50,
+            edges.weights,
+            edges.depth / 50,
+            edges.opacity,
+        )
         return torch.cat([p.reshape(-1) for p in parts])
 
     moved = base.clone().requires_grad_()
@@ -239,9 +245,7 @@ def test_the_picture_changes_steadily_while_an_outline_crosses_pixels():
     colours = torch.ones(len(vertices), 1, dtype=torch.float64)
     base = torch.tensor(scenes.turned(vertices))
     frames = [
-        draw_colours(
-            pixel_points(base + torch.tensor([s, 0.3 * s, 0]), *camera), faces, colours, WIDTH, HEIGHT
-        )
+        draw_colours(pixel_points(base + torch.tensor([s, 0.3 * s, 0]), *camera), faces, colours, WIDTH, HEIGHT)
         for s in np.linspace(0, 12, 601)
     ]
     steps = torch.stack([(a - b).abs().max() for a, b in zip(frames[1:], frames[:-1])])

@@ -226,7 +226,9 @@ def test_multipie_knows_the_expression_of_each_session_and_recording(tmp_path):
     faces = read_faces(list_multipie(tmp_path), CROP, find=find)
     assert len(faces) == 11 * 2
     # both cameras of session 1, then of session 2 ...; recordings follow one another
-    shown = [n for n, s in zip(names(faces), (e.sequence for e in list_multipie(tmp_path).entries)) if "camera 051" in s]
+    shown = [
+        n for n, s in zip(names(faces), (e.sequence for e in list_multipie(tmp_path).entries)) if "camera 051" in s
+    ]
     assert shown == ["neutral", "smile", "neutral", "surprise", "squint", "neutral", "smile", "disgust", "neutral",
                      "scream", "neutral"]  # fmt: skip
     assert (faces.sequence[faces.neutral] == faces.sequence).all()

@@ -22,7 +22,12 @@ def test_sums_by_subject_give_what_the_metrics_say():
     drawn = np.array([3, 0, 1, 0, 2, 1, 1, 0, 0, 5, 1, 1])
     rows = np.concatenate([np.repeat(np.flatnonzero(s == k)[None], n, 0).ravel() for k, n in enumerate(drawn) if n])
     got = moments.measures(drawn)
-    for name, twin in (("ccc", concordance), ("mse", mean_squared_error), ("pearson", pearson), ("sagr", sign_agreement)):
+    for name, twin in (
+        ("ccc", concordance),
+        ("mse", mean_squared_error),
+        ("pearson", pearson),
+        ("sagr", sign_agreement),
+    ):
         assert got[name][0] == pytest.approx(twin(p[rows], a[rows]), abs=1e-12)
 
 
@@ -112,7 +117,10 @@ def test_exchanged_tracks_are_whole_tracks_of_others():
 def halves(carries, seed=0):
     rng = np.random.default_rng(seed)
     sequences = np.repeat(np.arange(60), 20)
-    level = np.tanh(rng.normal(size=(60, 2)))[sequences] * np.sin(np.linspace(0, np.pi, 20))[None].repeat(60, 0).ravel()[:, None]
+    level = (
+        np.tanh(rng.normal(size=(60, 2)))[sequences]
+        * np.sin(np.linspace(0, np.pi, 20))[None].repeat(60, 0).ravel()[:, None]
+    )
     weights = rng.normal(size=(1200, 6)) * 0.3
     weights[:, :2] += carries * level
     subjects = sequences // 6

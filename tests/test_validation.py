@@ -40,7 +40,9 @@ def write_gallery(path, subjects=10, sequences=5, frames=24, carries=True, seed=
     """Valence is the first expression less the second, arousal the third, as far as the gallery `carries` affect."""
     rng = np.random.default_rng(seed)
     count = subjects * sequences * frames
-    path_of = np.sin(np.linspace(0, np.pi, frames))[None, :, None] * rng.beta(0.7, 0.7, (subjects * sequences, 1, SHAPES))
+    path_of = np.sin(np.linspace(0, np.pi, frames))[None, :, None] * rng.beta(
+        0.7, 0.7, (subjects * sequences, 1, SHAPES)
+    )
     expression = path_of.reshape(count, SHAPES)
     index = np.arange(count)
     said = expression if carries else np.repeat(rng.uniform(size=(subjects * sequences, SHAPES)), frames, 0)

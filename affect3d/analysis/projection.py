@@ -111,7 +111,9 @@ def project_gallery(
     folder.mkdir(parents=True, exist_ok=True)
     plan = _plan(folder, len(store))
     jobs = [
-        ProjectionBlock(os.path.abspath(store.path), store.content, os.path.abspath(components), os.path.abspath(path), a, b)
+        ProjectionBlock(
+            os.path.abspath(store.path), store.content, os.path.abspath(components), os.path.abspath(path), a, b
+        )
         for a, b, path in plan
         if not path.exists()
     ]

@@ -71,7 +71,11 @@ def tune_support_vectors(
     # Of the kernel less is needed to choose than to predict.
     base = replace(options or SvrOptions(), kernel_tolerance=1e-3, gap=1e-2)
     chosen = spaced_rows(len(x), rows)
-    x, targets, subjects = np.asarray(x, float)[chosen], np.asarray(targets, float)[chosen], np.asarray(subjects)[chosen]
+    x, targets, subjects = (
+        np.asarray(x, float)[chosen],
+        np.asarray(targets, float)[chosen],
+        np.asarray(subjects)[chosen],
+    )
     parts = subject_folds(subjects, folds, rng)
     grid = [(c, e, g) for g in gammas for e in epsilons for c in sorted(costs)]
     held = np.empty((len(grid), *targets.shape))
@@ -92,7 +96,9 @@ def tune_support_vectors(
     out = []
     for t in range(targets.shape[1]):
         ccc = [
-            float(subject_moments(h[:, t], targets[:, t], subjects).measures(np.ones(len(np.unique(subjects))))["ccc"][0])
+            float(
+                subject_moments(h[:, t], targets[:, t], subjects).measures(np.ones(len(np.unique(subjects))))["ccc"][0]
+            )
             for h in held
         ]
         best = int(np.nanargmax(ccc))

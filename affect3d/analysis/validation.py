@@ -128,7 +128,9 @@ def _validate(store, out, options, scheduler, progress) -> dict:
     labels = np.stack([store.valence, store.arousal], axis=1).astype(float)
     for t, name in enumerate(TARGETS):
         if labels[train, t].min() == labels[train, t].max():
-            raise ValueError(f"store: {name} is the same number in all training frames, so nothing can be learned of it")
+            raise ValueError(
+                f"store: {name} is the same number in all training frames, so nothing can be learned of it"
+            )
     if train.sum() <= max(options.components):
         raise ValueError(
             f"components: expected fewer than the {int(train.sum())} training frames, got {max(options.components)}"
@@ -229,7 +231,8 @@ def _make_row(store, out, count, digest, start, labels, train, test, options, sc
     progress(0, 1, "support vectors")
     with ThreadPoolExecutor(len(TARGETS)) as pool:
         fits = list(pool.map(
-            lambda t: support_vector_regression(variates[train], labels[train, t], tuned[t]["options"]), range(len(TARGETS))
+            lambda t: support_vector_regression(variates[train], labels[train, t], tuned[t]["options"]),
+            range(len(TARGETS)),
         ))  # fmt: skip
     for t, (name, found) in enumerate(zip(TARGETS, fits)):
         # labels end at -1 and 1; far from all training frames a sum of Gaussians does not
@@ -361,7 +364,9 @@ def _exact(out, row, labels, train, test, options) -> dict | None:
     said = {"training_rows": len(near)}
     for t, name in enumerate(TARGETS):
         setting = _setting(row, name)
-        ours = support_vector_regression(variates[near], labels[near, t], setting).predict(variates[far])[:, 0].clip(-1, 1)
+        ours = (
+            support_vector_regression(variates[near], labels[near, t], setting).predict(variates[far])[:, 0].clip(-1, 1)
+        )
         exact = SVR(C=setting.cost, epsilon=setting.epsilon, gamma=setting.gamma, tol=1e-4, cache_size=500)
         theirs = exact.fit(variates[near], labels[near, t]).predict(variates[far]).clip(-1, 1)
         both = [_ccc(concordance, p, labels[far, t]) for p in (ours, theirs)]

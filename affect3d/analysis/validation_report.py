@@ -63,7 +63,9 @@ def write_validation_report(path, result: dict, store, out, progress: Progress =
     out = Path(out)
     with np.load(out / "rows" / f"{result['chosen']}.npz", allow_pickle=False) as file:
         predicted = file["predicted"].astype(float)
-    test = np.isin(store.subject, [i for i, n in enumerate(store.subjects) if n in set(result["split"]["test_subjects"])])
+    test = np.isin(
+        store.subject, [i for i, n in enumerate(store.subjects) if n in set(result["split"]["test_subjects"])]
+    )
     annotated = np.stack([store.valence, store.arousal], axis=1).astype(float)
     tracks = chosen_tracks(store, np.flatnonzero(test), annotated, predicted)
     progress(0, 2, "report")
@@ -78,8 +80,8 @@ def write_validation_report(path, result: dict, store, out, progress: Progress =
                 "Concordance on the held-out people; bars are 95 % intervals from a bootstrap over these people."),
         *_chance(result),
         "<h2>Over time</h2>",
-        _figure(tracks_figure(tracks), f"Held-out sequences with {result['chosen']} components, from the best predicted "
-                "(left) over the middle to the worst (right), by root mean square error."),
+        _figure(tracks_figure(tracks), f"Held-out sequences with {result['chosen']} components, from the best "
+                "predicted (left) over the middle to the worst (right), by root mean square error."),
         "<h2>Where it errs</h2>",
         _figure(density_figure(annotated[test], predicted[test]), "Darker: more frames, on a logarithmic scale."),
         _figure(plane_figure(annotated[test], predicted[test], VASpace()),
@@ -144,7 +146,8 @@ def _lead(result) -> list[str]:
         likely = max(chance[name]["p_value"] for name in TARGETS)
         lines.append(
             f"<p>With labels exchanged between sequences the same procedure reaches {levels} in one of twenty "
-            f"repetitions; the true labels do better than chance with p {'≤' if likely <= 0.05 else '='} {likely:.2g}.</p>"
+            "repetitions; the true labels do better than chance with p "
+            f"{'≤' if likely <= 0.05 else '='} {likely:.2g}.</p>"
         )
     lines.append(
         f'<p class="note">{gallery["frames"]:,} frames of {gallery["subjects"]} subjects in {gallery["sequences"]:,} '
@@ -167,13 +170,11 @@ def _table(result) -> list[str]:
             for name in TARGETS
         ]
         mark = ' class="chosen"' if row["components"] == result["chosen"] else ""
-        lines.append(
-            f"<tr{mark}><td>{row['components']}</td>{''.join(cells)}<td>{row['residual_mm']:.2f}</td></tr>"
-        )
+        lines.append(f"<tr{mark}><td>{row['components']}</td>{''.join(cells)}<td>{row['residual_mm']:.2f}</td></tr>")
     lines.append("</table>")
     lines.append(
-        f'<p class="note">Small: 95 % intervals over held-out people. Marked: {escape(result["chosen_by"])}. The residual '
-        "is the root mean square distance between a held-out face and its reconstruction from the components.</p>"
+        f'<p class="note">Small: 95 % intervals over held-out people. Marked: {escape(result["chosen_by"])}. The '
+        "residual is the root mean square distance between a held-out face and its reconstruction from the components.</p>"
     )
     return lines
 
@@ -184,8 +185,8 @@ def _chance(result) -> list[str]:
         return []
     return [
         "<h2>What chance gives</h2>",
-        f"<p>Whole label tracks were exchanged between training sequences {chance['permutations']} times, each stretched "
-        "to its new length, and everything after the projection was repeated on "
+        f"<p>Whole label tracks were exchanged between training sequences {chance['permutations']} times, each "
+        "stretched to its new length, and everything after the projection was repeated on "
         f"{chance['training_rows']:,} frames. Tracks that all rise and fall keep doing so when they are exchanged, so "
         "this chance level may lie above zero.</p>",
         _figure(chance_figure(chance), ""),
@@ -202,9 +203,9 @@ def _components(store, out, result) -> list[tuple[bytes, float]]:
 def _method(result) -> list[str]:
     options = result["options"]
     lines = [
-        f"<p>Sparse localized components ({escape(options['constraint'])} weights) from about {options['apex_frames']:,} "
-        "most expressive frames of the training people; weights of all frames; two canonical variates from the training "
-        "frames; support vector regression with a Gaussian kernel on all of these, its constants chosen by "
+        f"<p>Sparse localized components ({escape(options['constraint'])} weights) from about "
+        f"{options['apex_frames']:,} most expressive frames of the training people; weights of all frames; two canonical "
+        "variates from the training frames; support vector regression with a Gaussian kernel on all of these, its constants chosen by "
         "cross-validation over training people; seed "
         f"{options['seed']}.</p>",
         "<table><tr><th>components</th><th>canonical correlations</th><th>target</th><th>C</th><th>epsilon</th>"
@@ -215,7 +216,8 @@ def _method(result) -> list[str]:
             fit = row[name]["regression"]
             both = f"{', '.join(f'{c:.3f}' for c in row['canonical_correlations'])}" if t == 0 else ""
             lines.append(
-                f"<tr><td>{row['components'] if t == 0 else ''}</td><td>{both}</td><td>{name}</td><td>{fit['cost']:g}</td>"
+                f"<tr><td>{row['components'] if t == 0 else ''}</td><td>{both}</td><td>{name}</td>"
+                f"<td>{fit['cost']:g}</td>"
                 f"<td>{fit['epsilon']:g}</td><td>{fit['gamma']:g}</td><td>{_number(row[name]['tuning']['ccc'])}</td>"
                 f"<td>{fit['features']}</td><td>{fit['kernel_missing']:.0e}</td><td>{fit['duality_gap']:.0e}</td></tr>"
             )
@@ -225,8 +227,8 @@ def _method(result) -> list[str]:
         lines.append(f'<p class="note">Not compared with the exact solution: {escape(exact["missing"])}.</p>')
     elif exact:
         said = "; ".join(
-            f"{name} {exact[name]['ccc']:.4f} against {exact[name]['ccc_exact']:.4f}, largest difference of a prediction "
-            f"{exact[name]['largest_difference']:.3f}" for name in TARGETS
+            f"{name} {exact[name]['ccc']:.4f} against {exact[name]['ccc_exact']:.4f}, largest difference of a "
+            f"prediction {exact[name]['largest_difference']:.3f}" for name in TARGETS
         )  # fmt: skip
         lines.append(
             f'<p class="note">On {exact["training_rows"]:,} frames, where scikit-learn\'s exact solution can be had: '

@@ -29,7 +29,8 @@ variates and predictions of all frames."""
 def add_parser(commands, common) -> None:
     parser = commands.add_parser(
         "analyze", parents=[common], help="correlate geometry with valence and arousal, with a report",
-        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )  # fmt: skip
     parser.add_argument("store", metavar="STORE", help="a gallery, see affect3d gallery")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
@@ -42,10 +43,14 @@ def add_parser(commands, common) -> None:
     parser.add_argument("--test-share", type=numbers.fraction_of_radius, metavar="S",
                         help="share of the subjects that is drawn and held out (default: the gallery's own "
                         "split, or 0.2)")  # fmt: skip
-    parser.add_argument("--test-subjects", metavar="FILE", help="text file with the names of those held out, one a line")
+    parser.add_argument(
+        "--test-subjects", metavar="FILE", help="text file with the names of those held out, one a line"
+    )
     parser.add_argument("--permutations", type=numbers.whole(0, 10**5), metavar="N",
                         help="exchanges of labels that show what chance gives (default 99)")  # fmt: skip
-    parser.add_argument("--seed", type=numbers.whole(0, 2**63 - 1), default=0, metavar="N", help="same seed, same bytes")
+    parser.add_argument(
+        "--seed", type=numbers.whole(0, 2**63 - 1), default=0, metavar="N", help="same seed, same bytes"
+    )
     parser.add_argument("--scheduler", metavar="ADDRESS", help="project the frames on a Dask cluster")
     parser.set_defaults(run=_run)
 

@@ -101,7 +101,9 @@ class Listing:
         lacking = self.without_neutral()
         if lacking:
             more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-            raise ValueError(f"{self.source.split(',')[0].rstrip('.')}: no neutral face of {', '.join(lacking[:5])}{more}")
+            raise ValueError(
+                f"{self.source.split(',')[0].rstrip('.')}: no neutral face of {', '.join(lacking[:5])}{more}"
+            )
         return self
 
 
@@ -157,6 +159,7 @@ def read_faces(
     if not len(listing):
         raise ValueError("listing: expected at least one picture, got none")
     if find is None:
+
         def find(image):
             return find_points(image, detector, progress)
 

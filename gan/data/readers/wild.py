@@ -105,7 +105,13 @@ def _afew_values(path, name, values):
     try:
         valence, arousal = float(values["valence"]), float(values["arousal"])
         points = np.asarray(values["landmarks"], float)
-        usable = name.isascii() and name.isdigit() and abs(valence) <= 10 and abs(arousal) <= 10 and np.isfinite(points).all()
+        usable = (
+            name.isascii()
+            and name.isdigit()
+            and abs(valence) <= 10
+            and abs(arousal) <= 10
+            and np.isfinite(points).all()
+        )
     except (KeyError, TypeError, ValueError):
         usable = False
     if not usable or points.shape != (68, 2):
