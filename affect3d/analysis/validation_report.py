@@ -174,7 +174,8 @@ def _table(result) -> list[str]:
     lines.append("</table>")
     lines.append(
         f'<p class="note">Small: 95 % intervals over held-out people. Marked: {escape(result["chosen_by"])}. The '
-        "residual is the root mean square distance between a held-out face and its reconstruction from the components.</p>"
+        "residual is the root mean square distance between a held-out face and its reconstruction from the "
+        "components.</p>"
     )
     return lines
 
@@ -185,8 +186,8 @@ def _chance(result) -> list[str]:
         return []
     return [
         "<h2>What chance gives</h2>",
-        f"<p>Whole label tracks were exchanged between training sequences {chance['permutations']} times, each "
-        "stretched to its new length, and everything after the projection was repeated on "
+        f"<p>Whole label tracks were exchanged between training sequences {chance['permutations']} times, "
+        "each stretched to its new length, and everything after the projection was repeated on "
         f"{chance['training_rows']:,} frames. Tracks that all rise and fall keep doing so when they are exchanged, so "
         "this chance level may lie above zero.</p>",
         _figure(chance_figure(chance), ""),
@@ -204,8 +205,9 @@ def _method(result) -> list[str]:
     options = result["options"]
     lines = [
         f"<p>Sparse localized components ({escape(options['constraint'])} weights) from about "
-        f"{options['apex_frames']:,} most expressive frames of the training people; weights of all frames; two canonical "
-        "variates from the training frames; support vector regression with a Gaussian kernel on all of these, its constants chosen by "
+        f"{options['apex_frames']:,} most expressive frames of the training people; weights of all frames; two "
+        "canonical variates from the training frames; support vector regression with a Gaussian kernel on all of "
+        "these, its constants chosen by "
         "cross-validation over training people; seed "
         f"{options['seed']}.</p>",
         "<table><tr><th>components</th><th>canonical correlations</th><th>target</th><th>C</th><th>epsilon</th>"
