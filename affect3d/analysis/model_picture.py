@@ -77,7 +77,9 @@ def _expressions(model: MorphableModel) -> list[tuple[str, str | None]]:
     """Names of expressions, each with its way back where the model has one."""
     names = model.expression_names
     backs = {f"{name}_minus": name for name in names}
-    return [(name, f"{name}_minus" if f"{name}_minus" in names else None) for name in names if backs.get(name) not in names]
+    # a name that is another's way back has no row of its own
+    own = [name for name in names if backs.get(name) not in names]
+    return [(name, f"{name}_minus" if f"{name}_minus" in names else None) for name in own]
 
 
 def _expressed(model: MorphableModel, name: str, partner: str | None, weight: float) -> np.ndarray:

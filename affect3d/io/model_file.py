@@ -25,7 +25,11 @@ _REQUIRED = {
     "mean": (np.float64, 2), "faces": (np.int32, 2), "identity": (np.float32, 3), "identity_std": (np.float64, 1),
     "expression": (np.float32, 3), "parts": (np.uint8, 1),
 }  # fmt: skip
-_OPTIONAL = {"colours": (np.uint8, 2), "uv": (np.float64, 2), "uv_faces": (np.int32, 2)}
+# the colour basis came later: readers without it pass over its arrays, so the version stayed
+_OPTIONAL = {
+    "colours": (np.uint8, 2), "uv": (np.float64, 2), "uv_faces": (np.int32, 2), "colour_mean": (np.float32, 2),
+    "colour_modes": (np.float32, 3), "colour_std": (np.float64, 1),
+}  # fmt: skip
 _TEXTS = ("name", "licence", "source", "notes")
 _KINDS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I32": np.int32, "U8": np.uint8}
 

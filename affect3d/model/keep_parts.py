@@ -52,6 +52,8 @@ def keep_parts(model: MorphableModel, *names: str) -> tuple[MorphableModel, np.n
         identity=model.identity[:, vertices], expression=model.expression[:, vertices], landmarks=landmarks,
         parts=model.parts[wanted], colours=None if model.colours is None else model.colours[vertices],
         uv_faces=None if model.uv_faces is None else model.uv_faces[wanted],
+        colour_mean=None if model.colour_mean is None else model.colour_mean[vertices],
+        colour_modes=None if model.colour_modes is None else model.colour_modes[:, vertices],
     ), vertices  # fmt: skip
 
 

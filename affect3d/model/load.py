@@ -48,8 +48,11 @@ def load_model(spec=None, progress: Progress = silent) -> MorphableModel:
         return read_ict(path, progress)
     if not path.exists():
         raise FileNotFoundError(f"{text}: no such model; expected 'default', 'ict:PATH' or the path of a file")
+    from affect3d.io.foreign import foreign_layout
     from affect3d.io.model_file import load_model_file
 
+    if foreign_layout(path):
+        raise ValueError(f"{text}: is another program's model; turn it into one of ours once: affect3d model import")
     return load_model_file(path)
 
 

@@ -37,7 +37,12 @@ class MorphableModel:
         Index into `part_names` for each triangle.
     part_names : tuple of str
     colours : (V, 3) uint8, optional
-        Plain sRGB colours for heads that are drawn without a photo.
+        Plain sRGB colours for heads that are drawn without a photo; `colour_mean`, rounded, if only that is given.
+    colour_mean : (V, 3) float32, optional
+        Mean of the model's own colours, sRGB with 1 for full intensity.
+    colour_modes : (C, V, 3) float32, optional
+        Colour modes; scaled by `colour_std` they are changes of sRGB.  Given with the mean or not at all.
+    colour_std : (C,) float64, optional
     uv, uv_faces
         As in `Mesh`.
     name, licence, source : str
@@ -61,10 +66,14 @@ class MorphableModel:
     licence: str = ""
     source: str = ""
     notes: str = ""
+    colour_mean: np.ndarray | None = None
+    colour_modes: np.ndarray | None = None
+    colour_std: np.ndarray | None = None
 
     def __post_init__(self):
         mesh = Mesh(self.mean, self.faces, self.uv, self.uv_faces, self.colours)
         count = len(mesh.vertices)
+        colour = self._checked_colour(count)
         identity = frozen_array(self.identity, np.float32, "identity", (None, count, 3))
         expression = frozen_array(self.expression, np.float32, "expression", (None, count, 3))
         std = frozen_array(self.identity_std, np.float64, "identity_std", (len(identity),))
@@ -90,6 +99,43 @@ class MorphableModel:
             uv=mesh.uv, uv_faces=mesh.uv_faces, landmarks=dict(self.landmarks),
         ).items():
             object.__setattr__(self, key, value)
+        for key, value in colour.items():
+            object.__setattr__(self, key, value)
+
+    def _checked_colour(self, count: int) -> dict:
+        """The colour basis as read-only arrays, and the plain colours where only the basis gives some."""
+        given = (self.colour_mean, self.colour_modes, self.colour_std)
+        if all(value is None for value in given):
+            return {}
+        if any(value is None for value in given):
+            raise ValueError("colour_mean, colour_modes, colour_std: expected all three or none")
+        mean = frozen_array(self.colour_mean, np.float32, "colour_mean", (count, 3))
+        modes = frozen_array(self.colour_modes, np.float32, "colour_modes", (None, count, 3))
+        std = frozen_array(self.colour_std, np.float64, "colour_std", (len(modes),))
+        require_finite(mean, "colour_mean")
+        require_finite(modes, "colour_modes")
+        if not (np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError("colour_std: expected positive finite numbers")
+        checked = {"colour_mean": mean, "colour_modes": modes, "colour_std": std}
+        if self.colours is None:
+            checked["colours"] = frozen_array(_srgb(mean), np.uint8, "colours", (count, 3))
+        return checked
+
+    def colour_instance(self, coefficients=None) -> np.ndarray:
+        """Colours (V, 3) uint8 sRGB for (<=C,) coefficients in standard deviations; the mean if left out.
+
+        Raises
+        ------
+        ValueError
+            If the model has no colours of its own, or the coefficients do not fit.
+        """
+        if self.colour_mean is None:
+            raise ValueError("coefficients: this model has no colours of its own")
+        if coefficients is None:
+            return _srgb(self.colour_mean)
+        c = _coefficients(coefficients, "coefficients", len(self.colour_modes), exact=False)
+        change = np.tensordot(c * self.colour_std[: len(c)], self.colour_modes[: len(c)], 1)
+        return _srgb(self.colour_mean + change)
 
     def instance(self, identity=None, expression=None) -> np.ndarray:
         """Vertices (V, 3) in mm for identity (<=K,) and expression (E,) coefficients.
@@ -132,6 +178,10 @@ class MorphableModel:
         """(F,) bool: triangles of the named parts; a name the model lacks selects none."""
         wanted = [i for i, n in enumerate(self.part_names) if n in names]
         return np.isin(self.parts, wanted)
+
+
+def _srgb(values) -> np.ndarray:
+    return np.rint(np.clip(np.asarray(values, np.float64), 0, 1) * 255).astype(np.uint8)
 
 
 def _coefficients(value, name: str, count: int, exact: bool) -> np.ndarray:
