@@ -12,12 +12,14 @@ import warnings
 from contextlib import contextmanager
 
 import affect3d
-from affect3d.cli import analyze, assets, components, demo, doctor, gallery, gan, model, register, study, synthesize
+from affect3d.cli import (
+    analyze, assets, components, demo, doctor, gallery, gan, model, register, study, synthesize, track,
+)  # fmt: skip
 from affect3d.cli.errors import FAILED, MISUSED, Stopped, UsageError, expected_errors, sentence
 
 __all__ = ["build_parser", "main"]
 
-COMMANDS = (synthesize, register, gallery, components, analyze, gan, study, model, assets, demo, doctor)
+COMMANDS = (synthesize, track, register, gallery, components, analyze, gan, study, model, assets, demo, doctor)
 
 DESCRIPTION = """\
 Give a face in a photo another affect: the same person with a chosen valence (unpleasant -1 to

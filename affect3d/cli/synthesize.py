@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from affect3d.cli import numbers
 from affect3d.cli.errors import UsageError
@@ -17,11 +18,13 @@ examples:
   affect3d synthesize me.jpg --grid --out sheet.jpg
   affect3d synthesize me.jpg --path "0,0 0.8,0.5 -0.6,0.6" --frames 90
   affect3d synthesize *.jpg --valence -0.5 --arousal 0.6 --out results/ --json
+  affect3d synthesize clip.mp4 --valence 0.7 --arousal 0.4
 
 Valence runs from unpleasant (-1) to pleasant (+1), arousal from calm (-1) to excited (+1).
 Pixels outside the mask are those of the photo; write .png, .tif or .bmp to keep them exactly."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+FILM_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 DETECTORS = ("mediapipe", "dlib")
 
 
@@ -88,13 +91,18 @@ class SynthesizeOptions:
         return {"grid": "_grid.jpg", "path": "_path.mp4"}[self.mode]
 
 
+def is_film(name) -> bool:
+    """Whether an input is a film, by its suffix."""
+    return Path(name).suffix.lower() in FILM_SUFFIXES
+
+
 def add_parser(commands, common) -> None:
     parser = commands.add_parser(
         "synthesize", parents=[common], help="give the faces of photos another affect", epilog=EXAMPLES,
         description="Give the faces of photos another affect.", allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, TIFF, WebP and others")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="JPEG, PNG, TIFF, WebP and others; or one film")
 
     group = parser.add_argument_group("affect (the first two together, or one of the others)")
     group.add_argument("--valence", type=numbers.affect, metavar="V", help="in [-1, 1]")
@@ -178,6 +186,10 @@ def _run(arguments) -> Report:
     from affect3d.cli.outputs import check_jobs, plan_jobs
 
     options = read_options(arguments)
+    if any(is_film(name) for name in options.photos):
+        from affect3d.cli.synthesize_film import synthesize_film
+
+        return synthesize_film(options)
     jobs = plan_jobs(options)
     check_jobs(jobs, create=not options.dry_run)
     if options.dry_run:

@@ -14,7 +14,7 @@ from affect3d.io.mesh_parts import split_seams
 from affect3d.mesh import Mesh
 from affect3d.model.morphable import MorphableModel
 
-__all__ = ["write_glb", "write_model_glb"]
+__all__ = ["glb_document", "glb_path", "save_glb", "write_glb", "write_model_glb"]
 
 _METRES = 0.001
 _ARRAY, _INDICES = 34962, 34963  # what a bufferView is for
@@ -51,9 +51,24 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
     ----------
     Khronos Group, "glTF 2.0 Specification", sections 3.6, 3.7 and 4.
     """
+    path = glb_path(path)
+    document, arrays = glb_document(path.stem, mesh, morph_targets, texture)
+    save_glb(path, document, arrays)
+
+
+def glb_path(path) -> Path:
+    """`path`; ValueError unless its suffix is .glb."""
     path = Path(path)
     if path.suffix.lower() != ".glb":
         raise ValueError(f"{path}: expected a name ending in .glb, got {path.suffix!r}")
+    return path
+
+
+def glb_document(name: str, mesh: Mesh, morph_targets=None, texture=None):
+    """The glTF document of `write_glb`, one node and one mesh called `name`, and the arrays it refers to.
+
+    Further arrays may be added before both go to `save_glb`.
+    """
     if not len(mesh.vertices):
         raise ValueError("mesh: glTF holds no mesh without vertices")
     targets = _targets(morph_targets or {}, len(mesh.vertices))
@@ -80,11 +95,11 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
         primitive["indices"] = arrays.add(faces.astype("<u2" if small else "<u4").ravel(), "SCALAR", use=_INDICES)
     else:
         primitive["mode"] = 0  # points
-    entry = {"name": path.stem, "primitives": [primitive]}
+    entry = {"name": name, "primitives": [primitive]}
     if targets:
         primitive["targets"] = [
-            {"POSITION": arrays.add(_floats(moved[vertex] * _METRES, name), "VEC3", bounds=True)}
-            for name, moved in targets.items()
+            {"POSITION": arrays.add(_floats(moved[vertex] * _METRES, shape), "VEC3", bounds=True)}
+            for shape, moved in targets.items()
         ]
         entry |= {"weights": [0.0] * len(targets), "extras": {"targetNames": list(targets)}}
     # without it viewers show metal
@@ -94,20 +109,26 @@ def write_glb(path, mesh: Mesh, morph_targets: dict[str, np.ndarray] | None = No
         surface["baseColorTexture"] = {"index": 0}
         images = {
             "textures": [{"source": 0}],
-            "images": [{"bufferView": arrays.add_bytes(picture), "mimeType": "image/png", "name": path.stem}],
+            "images": [{"bufferView": arrays.add_bytes(picture), "mimeType": "image/png", "name": name}],
         }
     document = {
         "asset": {"version": "2.0", "generator": "affect3d"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"name": path.stem, "mesh": 0}],
+        "nodes": [{"name": name, "mesh": 0}],
         "meshes": [entry],
         "materials": [{"pbrMetallicRoughness": surface, "doubleSided": True}],
         **images,
-        "accessors": arrays.accessors,
-        "bufferViews": arrays.views,
-        "buffers": [{"byteLength": len(arrays.data)}],
     }
+    return document, arrays
+
+
+def save_glb(path, document: dict, arrays) -> None:
+    """Write a document and its arrays as one file."""
+    document = {
+        **document, "accessors": arrays.accessors, "bufferViews": arrays.views,
+        "buffers": [{"byteLength": len(arrays.data)}],
+    }  # fmt: skip
     with atomic_path(path) as temporary:
         temporary.write_bytes(pack_container(document, bytes(arrays.data)))
 
@@ -137,7 +158,7 @@ class _Arrays:
     def __init__(self):
         self.data, self.views, self.accessors = bytearray(), [], []
 
-    def add(self, array, kind: str, use: int = _ARRAY, bounds: bool = False, normalized: bool = False) -> int:
+    def add(self, array, kind: str, use: int | None = _ARRAY, bounds: bool = False, normalized: bool = False) -> int:
         array = np.ascontiguousarray(array)
         self.data += b"\0" * (-len(self.data) % 4)
         component = {"f4": 5126, "u2": 5123, "u4": 5125}[array.dtype.str[1:]]
@@ -146,12 +167,13 @@ class _Arrays:
             accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
         if normalized:
             accessor["normalized"] = True
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes, "target": use}
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        if use is not None:  # arrays that are no vertices or indices, as those of animations
+            view["target"] = use
         self.views.append(view)
         self.accessors.append(accessor)
         self.data += array.tobytes()
         return len(self.accessors) - 1
-
 
     def add_bytes(self, content: bytes) -> int:
         """A bufferView of its own, without an accessor."""

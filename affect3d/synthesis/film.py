@@ -1,0 +1,114 @@
+"""A film of a person with another affect: the same person, who goes on talking and blinking."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from affect3d.affect import express as query_affect
+from affect3d.affect import expression_for
+from affect3d.detect import FaceDetection
+from affect3d.fitting.facefit import FaceFit
+from affect3d.landmark_groups import interocular
+from affect3d.landmarks import Landmarks
+from affect3d.synthesis.portrait import Portrait
+
+__all__ = ["film_frames", "moving_expression"]
+
+#: Percentile of a shape over a film that is taken for the face at rest.
+_REST = 20.0
+
+
+def moving_expression(track, base, keep: float = 0.8) -> np.ndarray:
+    """(T, E) expressions of a film whose person feels something else.
+
+    Parameters
+    ----------
+    track : Track
+        Of `affect3d.fitting.video`.
+    base : (E,) or (T, E) float array
+        The expression of the wanted affect.
+    keep : float
+        How much of the person's own movement, away from rest, is laid over it; in [0, 1].
+
+    Returns
+    -------
+    (T, E) float64 in [0, 1].  The gaze is the film's own.
+    """
+    if not 0 <= keep <= 1:
+        raise ValueError(f"keep: expected a number in [0, 1], got {keep}")
+    own = np.asarray(track.expression, float)
+    base = np.broadcast_to(np.asarray(base, float), own.shape)
+    rest = np.percentile(own[np.asarray(track.found, bool)], _REST, axis=0)
+    # what is there already needs less: a closed lid does not close twice
+    out = base + keep * np.clip(own - rest, 0, 1) * (1 - base)
+    gaze = np.array([name.startswith("eyeLook") for name in track.expression_names])
+    out[:, gaze] = own[:, gaze]
+    return np.clip(out, 0, 1)
+
+
+def film_frames(frames, track, model, statistics, points, keep: float = 0.8):
+    """Yield the frames of a film with the affect `points`.
+
+    Every frame is made from itself by the smoothed fit and landmarks of the track, so nothing of one frame's noise
+    comes into the shape.  Frames in which the face was not found stay as they are.
+
+    Parameters
+    ----------
+    frames : iterable of (H, W, 3) uint8
+        Those that were tracked.
+    track : Track
+    model : MorphableModel
+    statistics
+        Of a gallery, as for `Portrait.express`.
+    points : (valence, arousal) or (T, 2) array of them
+        In [-1, 1].
+    keep : float
+        As in `moving_expression`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range or the face is too small to draw.
+    """
+    points = np.broadcast_to(np.asarray(points, float), (len(track), 2))
+    known: dict[tuple, np.ndarray] = {}
+    base = np.empty((len(track), len(model.expression_names)))
+    for k, point in enumerate(map(tuple, points)):
+        if point not in known:
+            known[point] = expression_for(model.expression_names, query_affect(statistics, *map(float, point)))
+        base[k] = known[point]
+    wanted, white = moving_expression(track, base, keep), None
+    for k, pixels in zip(range(len(track)), frames):
+        if not track.found[k]:
+            yield np.asarray(pixels)
+            continue
+        portrait = _portrait(pixels, track, model, k)
+        # one white for all frames, or teeth would change whenever lips part
+        white = portrait._white = portrait._white if white is None else white
+        weights = {name: float(w) for name, w in zip(model.expression_names, wanted[k]) if w}
+        yield portrait.with_expression(weights).image
+
+
+class _FilmPortrait(Portrait):
+    """A portrait whose mouth is drawn from the model in every frame.
+
+    A photo's own teeth are kept where it shows some.  In a film that would change from frame to frame.
+    """
+
+    def _setup_source(self):
+        super()._setup_source()
+        self._inside_seen = np.zeros_like(self._inside_seen)
+        self._own_teeth = False
+
+
+def _portrait(pixels, track, model, k) -> Portrait:
+    marks = track.landmarks(model, k)
+    camera = track.camera(k)
+    unit = max(interocular("mediapipe478", marks), 1e-6)
+    box = np.concatenate([np.nanmin(marks, 0), np.nanmax(marks, 0)])
+    detection = FaceDetection(box, float(track.score[k]), Landmarks("mediapipe478", marks))
+    fit = FaceFit(
+        camera, track.identity, track.expression[k], "mediapipe478", marks, marks, float(track.rms[k] * unit),
+        float(track.rms[k]), 0, True, "tracked",
+    )  # fmt: skip
+    return _FilmPortrait(np.ascontiguousarray(pixels), model, fit, detection)
