@@ -8,16 +8,41 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the study trains networks")
 
+from affect3d.gan.data.crops import CropOptions
+
 from affect3d.affect.statistics import default_statistics
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.analysis.scores import subject_moments
-from affect3d.gan.data.crops import CropOptions
 from affect3d.io.image import write_image
-from affect3d.study.augment import AugmentOptions, augment, choose_classes, mean_expressions, sampled_expressions
+from affect3d.study.augment import (
+    AugmentOptions,
+    augment,
+    choose_classes,
+    mean_expressions,
+    sampled_expressions,
+)
 from affect3d.study.comparison import compare, paired_p_value
-from affect3d.study.films import AddedFilms, FilmOptions, class_weights, film_batches, windows_of, with_light_and_place
-from affect3d.study.manifest import AddedPicture, read_manifest, read_pictures, write_manifest
-from affect3d.study.networks import AffectMethod, AffectOptions, affect_loss, concordance, predict_films
+from affect3d.study.films import (
+    AddedFilms,
+    FilmOptions,
+    class_weights,
+    film_batches,
+    windows_of,
+    with_light_and_place,
+)
+from affect3d.study.manifest import (
+    AddedPicture,
+    read_manifest,
+    read_pictures,
+    write_manifest,
+)
+from affect3d.study.networks import (
+    AffectMethod,
+    AffectOptions,
+    affect_loss,
+    concordance,
+    predict_films,
+)
 from affect3d.study.neutral import NeutralOptions, contact_sheet, find_neutral_frames
 from affect3d.study.runs import smoothed_prediction
 from affect3d.study.study import StudyOptions, run_study
@@ -359,7 +384,15 @@ def test_the_command_says_what_it_would_do_and_refuses_half_a_database(tmp_path,
 
     assert main(["study", "--out", str(tmp_path / "o"), "--dry-run", "--people", "2,4", "--seeds", "1", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["runs"] == 16 and not (tmp_path / "o").exists()
+    assert said["runs"] == 8 * 2 * 2 and not (tmp_path / "o").exists()
+    for given, want in ((["--portraits", "0"], 6), (["--calibrate", "off"], 6), (["--calibrate", "on"], 5)):
+        assert main(["study", "--out", str(tmp_path / "o"), "--dry-run", "--json", *given]) == 0
+        assert len(json.loads(capsys.readouterr().out)["conditions"]) == want
+    assert main(["study", "--out", str(tmp_path / "o"), "--until", "1.5"]) == 2
+    assert main(["study", "--out", str(tmp_path / "o"), "--neutral", "fei"]) == 2
+    of_a_world = ["--database", "afew-va", "--root", "x", "--portraits", "3"]
+    assert main(["study", "--out", str(tmp_path / "o"), *of_a_world]) == 2
+    capsys.readouterr()
     assert main(["study", "--out", str(tmp_path / "o"), "--database", "afew-va"]) == 2
     assert "--database and --root" in capsys.readouterr().err
     assert main(["study", "--out", str(tmp_path / "o"), "--conditions", "magic"]) == 2

@@ -8,7 +8,14 @@ import pytest
 pytest.importorskip("torch", reason="the study trains networks")
 
 from affect3d.gan.data.crops import CropOptions
-from affect3d.study.databases import read_affectnet, read_affwild2, read_database, read_recola, videos_of_listing
+
+from affect3d.study.databases import (
+    read_affectnet,
+    read_affwild2,
+    read_database,
+    read_recola,
+    videos_of_listing,
+)
 from affect3d.study.manifest import AddedPicture
 from affect3d.study.splits import Division, check_division, divide
 from affect3d.study.videos import FaceVideos

@@ -9,6 +9,9 @@ from affect3d.cli.report import Report
 
 __all__ = ["add_parser"]
 
+#: Chosen on worlds of other seeds than those reported, see docs/study.md.
+SHARE, UNTIL = 0.6, 1.0
+
 DESCRIPTION = """\
 Neutral frames of a labelled set are given affect by the 3D route, the pictures join the training set, and the same
 network learns with and without them; people that are tested on are never learned from.  Without --database the
@@ -20,7 +23,8 @@ examples:
   affect3d study --out study
   affect3d study --people 3,6,12 --seeds 5 --workers 2 --out study
   affect3d study --database afew-va --root AFEW-VA --every 4 --people 50,200 --folds 5 --out study
-  affect3d study --added cdaae=made/cdaae --out study
+  affect3d study --database afew-va --root AFEW-VA --neutral fei=FEI --neutral bosphorus=Bosphorus --out study
+  affect3d study --added cdaae=runs/cdaae --out study
 
 OUT then holds report.html, study.json with every number of it, neutral.png with the neutral frames, added/ with the
 pictures and their manifests, and runs/ with weights and predictions."""
@@ -41,22 +45,41 @@ def add_parser(commands, common) -> None:
                         "default head, other identities)")  # fmt: skip
     parser.add_argument("--world", type=_counts, metavar="P,C,T",
                         help="people, clips of each, frames of each clip of the rendered world (default "
-                             "28,6,12)")  # fmt: skip
+                             "24,5,12)")  # fmt: skip
     parser.add_argument("--conditions", type=_names, metavar="NAME,...",
-                        help="of none, classical, 3d-mean, 3d-sampled (default all)")  # fmt: skip
+                        help="of none, classical, 3d-mean, 3d-sampled, 3d-calibrated, 3d-more, 3d-more-calibrated, fit "
+                        "(default all for which there are data)")  # fmt: skip
+    parser.add_argument("--calibrate", choices=("both", "on", "off"), default="both",
+                        help="3D conditions whose labels are calibrated by the training people's frames, those whose "
+                        "are not, or both (default both)")  # fmt: skip
     parser.add_argument("--added", action="append", default=[], metavar="NAME=DIR",
-                        help="a further condition: pictures with manifest.json, as of a GAN; may be "
+                        help="a further condition: pictures with manifest.json, or a finished run of gan train; may be "
                              "repeated")  # fmt: skip
-    parser.add_argument("--people", type=_counts, metavar="N,N,...", help="people to learn from (default 3,6,12)")
+    parser.add_argument("--neutral", action="append", default=[], metavar="NAME=DIR",
+                        help="neutral faces of people who are not in the database, for the conditions with 'more': "
+                        "multi-pie, face-place, 2d-face-sets, fei, afew, bu-3dfe, kf-itw, bosphorus or folders; may be "
+                        "repeated")  # fmt: skip
+    parser.add_argument("--portraits", type=numbers.whole(0, 10**5), metavar="N",
+                        help="of the rendered world: neutral faces of N further people (default 40; 0 for "
+                        "none)")  # fmt: skip
+    parser.add_argument("--people", type=_counts, metavar="N,N,...", help="people to learn from (default 3,9)")
     parser.add_argument("--seeds", type=numbers.whole(1, 1000), default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--folds", type=numbers.whole(2, 1000), default=2, metavar="N", help="default 2")
     parser.add_argument("--pictures", type=numbers.whole(1, 10**4), default=16, metavar="N",
                         help="made of each neutral frame (default 16)")  # fmt: skip
-    parser.add_argument("--classes", choices=("like", "uniform", "balanced"), default="like",
+    parser.add_argument("--sources", choices=("neutral", "any"), default="neutral",
+                        help="frames of the set that pictures are made of: neutral ones, as in the paper, or three of "
+                        "each clip whatever they show (default neutral)")  # fmt: skip
+    parser.add_argument("--classes", choices=("like", "uniform", "balanced"), default="uniform",
                         help="show added pictures as often as their labels are common in training, all alike, or rare "
-                        "labels more (default like)")  # fmt: skip
+                        "labels more (default uniform)")  # fmt: skip
+    parser.add_argument("--share", type=_between(0.01, 0.99), default=SHARE, metavar="X",
+                        help=f"of each batch that is made of added pictures (default {SHARE})")  # fmt: skip
+    parser.add_argument("--until", type=_between(0.01, 1.0), default=UNTIL, metavar="X",
+                        help="share of the steps after which only true films are learned from "
+                        f"(default {UNTIL})")  # fmt: skip
     parser.add_argument(
-        "--steps", type=numbers.whole(1, 10**7), default=300, metavar="N", help="of training (default 300)"
+        "--steps", type=numbers.whole(1, 10**7), default=800, metavar="N", help="of training (default 800)"
     )
     parser.add_argument("--loss", choices=("ccc", "mse", "sum"), default="sum", help="default sum")
     parser.add_argument("--trunk", choices=("small", "vgg-face"), default="small", help="default small")
@@ -86,6 +109,21 @@ def _counts(text: str) -> tuple[int, ...]:
     if not counts or min(counts) < 1:
         raise argparse.ArgumentTypeError(f"expected whole numbers from 1, as in 3,6,12, got {text!r}")
     return counts
+
+
+def _between(low: float, high: float):
+    """Type of an option: a number in [low, high]."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"expected a number from {low:g} to {high:g}, got {text!r}")
+        return value
+
+    return read
 
 
 def _names(text: str) -> tuple[str, ...]:

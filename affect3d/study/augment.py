@@ -11,15 +11,17 @@ from affect3d.affect.performances import PerformanceOptions, perform
 from affect3d.affect.statistics import ClassStatistics
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.gan.data.crops import CropOptions, crop_image
+from affect3d.io.atomic import atomic_path
 from affect3d.io.image import write_image
 from affect3d.landmarks import Landmarks
 from affect3d.model.class_blendshapes import ClassBlendshapes
 from affect3d.progress import Progress, silent
+from affect3d.study.fits import fitted_picture
 from affect3d.study.manifest import AddedPicture, write_manifest
 
 __all__ = [
     "AugmentOptions", "Expressions", "augment", "choose_classes", "mean_expressions", "portrait_of",
-    "sampled_expressions",
+    "read_refits", "sampled_expressions",
 ]  # fmt: skip
 
 
@@ -39,6 +41,8 @@ class AugmentOptions:
         How the made faces are cut out: as those of the training set.
     seed : int
         From 0.
+    refit : bool
+        Whether the head is fitted to each made picture too, so that its label can be calibrated.
     """
 
     mode: str = "mean"
@@ -46,6 +50,7 @@ class AugmentOptions:
     balanced: bool = False
     crop: CropOptions = CropOptions(48)
     seed: int = 0
+    refit: bool = False
 
     def __post_init__(self):
         if self.mode not in ("mean", "sampled"):
@@ -148,8 +153,9 @@ def augment(
     expressions : Expressions
     options : AugmentOptions
     folder : path
-        Made if missing (not its parents); gets a strip of squares ROW.png for each frame, and manifest.json.  Strips
-        that are there are kept if they have the size that is asked for: a folder belongs to one set of options.
+        Made if missing (not its parents); gets a strip of squares ROW.png for each frame, with `options.refit` their
+        fitted expressions ROW.npy, see `read_refits`, and manifest.json.  Strips that are there are kept if they have
+        the size that is asked for: a folder belongs to one set of options.
     counts : (K,) int array, optional
         Training frames of each class, for `options.balanced`.
     portrait : callable, optional
@@ -187,13 +193,18 @@ def augment(
     def make(plan):
         row, weights = plan
         path = folder / f"{row:07d}.png"
-        if not _complete(folder, path.name, len(weights), options.crop.size):
+        if not _complete(folder, path.name, len(weights), options):
             head = portrait(row)
-            squares = []
+            squares, refits = [], []
             for one in weights:
                 known = {n: w for n, w in one.items() if n in head.model.expression_names}
                 made = head.with_expression(known)
                 squares.append(crop_image(made.image, made.landmarks.points[:, :2], options.crop))
+                if options.refit:
+                    refits.append(fitted_picture(head, made))
+            if options.refit:
+                with atomic_path(path.with_suffix(".npy")) as part, open(part, "wb") as file:
+                    np.save(file, np.array(refits))
             strip = np.concatenate(squares, 1)
             write_image(path, np.repeat(strip, 3, 2) if strip.shape[2] == 1 else strip)
 
@@ -204,13 +215,37 @@ def augment(
     return tuple(records)
 
 
-def _complete(folder, name: str, count: int, size: int) -> bool:
+def read_refits(folder, pictures) -> np.ndarray:
+    """(M, E) float64: the expressions that were fitted to made pictures, in the order of the records.
+
+    Raises
+    ------
+    ValueError
+        If a picture was made without; names its file.
+    """
+    files: dict[str, np.ndarray] = {}
+    for record in pictures:
+        if record.file not in files:
+            path = (Path(folder) / record.file).with_suffix(".npy")
+            if not path.is_file():
+                raise ValueError(f"{path}: is missing; labels can be calibrated only where made pictures were fitted")
+            files[record.file] = np.load(path, allow_pickle=False)
+    return np.array([files[record.file][record.column] for record in pictures])
+
+
+def _complete(folder, name: str, count: int, options: AugmentOptions) -> bool:
     if not (folder / name).is_file():
         return False
     from PIL import Image, UnidentifiedImageError
 
+    if options.refit:  # written before the strip
+        try:
+            if len(np.load((folder / name).with_suffix(".npy"), allow_pickle=False)) != count:
+                return False
+        except (OSError, ValueError, EOFError):
+            return False
     try:
         with Image.open(folder / name) as picture:
-            return picture.size == (count * size, size)
+            return picture.size == (count * options.crop.size, options.crop.size)
     except (UnidentifiedImageError, OSError):
         return False

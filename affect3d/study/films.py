@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from affect3d.gan.batches import EpochBatches, fingerprint
 
-__all__ = ["AddedFilms", "FilmOptions", "class_weights", "film_batches", "windows_of", "with_light_and_place"]
+__all__ = [
+    "AddedFilms", "FilmOptions", "TwoParts", "class_weights", "film_batches", "windows_of", "with_light_and_place",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class FilmOptions:
         Films of a step, those of added pictures included, from 2.
     share : float
         Of these, the share made of added pictures where there are some, in (0, 1).
+    until : float
+        Share of the steps, in (0, 1], after which only true films are learned from: as networks are first trained on
+        made pictures and then tuned on true ones.
     shift : int
         Pixels by which a film is moved at most, either way.
     light : float
@@ -34,8 +39,9 @@ class FilmOptions:
 
     length: int = 6
     batch: int = 16
-    share: float = 0.4
-    classes: str = "like"
+    share: float = 0.6
+    until: float = 1.0
+    classes: str = "uniform"
     shift: int = 2
     light: float = 0.15
 
@@ -48,6 +54,8 @@ class FilmOptions:
             raise ValueError(f"classes: expected like, uniform or balanced, got {self.classes!r}")
         if not 0 < self.share < 1 or not self.light >= 0:
             raise ValueError(f"share, light: expected numbers in (0, 1) and from 0, got {self.share}, {self.light}")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until: expected a number in (0, 1], got {self.until}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +146,39 @@ def with_light_and_place(film, options: FilmOptions, rng: np.random.Generator) -
     return table[film]
 
 
+@dataclass(frozen=True)
+class TwoParts:
+    """Batches whose source changes at a step; what each holds is asked for by number, so that a resume needs no state.
+
+    Attributes
+    ----------
+    first, second : EpochBatches
+    change : int
+        Number of the first batch that comes from `second`.
+    """
+
+    first: EpochBatches
+    second: EpochBatches
+    change: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Of both and of the step."""
+        return f"{self.first.fingerprint} until {self.change} {self.second.fingerprint}"
+
+    def batch(self, stage: str, index: int):
+        """Batch `index` of `stage`."""
+        return (self.first if index < self.change else self.second).batch(stage, index)
+
+    def preview(self):
+        """The batch for sample grids."""
+        return self.first.preview()
+
+
 def film_batches(
-    crops, labels, windows, options: FilmOptions, seed: int, classical: bool = True, added: AddedFilms | None = None
-) -> EpochBatches:
+    crops, labels, windows, options: FilmOptions, seed: int, classical: bool = True, added: AddedFilms | None = None,
+    steps: int | None = None,
+) -> EpochBatches | TwoParts:  # fmt: skip
     """Numbered batches for `gan.training.train`: "pictures" (B T, C, S, S) and "labels" (B, T, 2).
 
     All batches have `options.batch` films, with added pictures or without, so that no condition computes more.
@@ -153,7 +191,16 @@ def film_batches(
         Rows; those to learn from only.
     classical : bool
         Whether `with_light_and_place` changes every film.
+    added : AddedFilms, optional
+    steps : int, optional
+        Of the whole training; needed where `options.until` is below 1 and there are added pictures.
     """
+    if added is not None and options.until < 1:
+        if steps is None:
+            raise ValueError("steps: expected the number of steps, as added pictures end before the last one")
+        mixed = film_batches(crops, labels, windows, replace(options, until=1.0), seed, classical, added)
+        true = film_batches(crops, labels, windows, replace(options, until=1.0), seed, classical)
+        return TwoParts(mixed, true, max(int(round(options.until * steps)), 1))
     if not len(windows):
         raise ValueError("windows: expected at least one film to learn from, got none")
     made = 0 if added is None else max(int(round(options.share * options.batch)), 1)

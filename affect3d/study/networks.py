@@ -126,7 +126,7 @@ class AffectOptions:
     layers: int = 1
     dropout: float = 0.3
     loss: str = "sum"
-    steps: int = 300
+    steps: int = 800
     learning_rate: float = 2e-3
     seed: int = 0
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from affect3d.progress import Progress, silent
 
-__all__ = ["NeutralFrames", "NeutralOptions", "contact_sheet", "expressed", "find_neutral_frames"]
+__all__ = ["ANY_FRAMES", "NeutralFrames", "NeutralOptions", "contact_sheet", "expressed", "find_neutral_frames"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class NeutralOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValueError(f"{name}: expected a whole number from 1, got {value!r}")
+
+
+#: Not only neutral frames: some of each clip, whatever they show (made expressions replace the fitted ones).
+ANY_FRAMES = NeutralOptions(tolerance=1.0, most=100.0, each=3, tried=3)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,15 +13,18 @@ from affect3d.analysis.validation_figures import _axes, _svg, embedded, plane_fi
 from affect3d.analysis.validation_report import _STYLE
 from affect3d.io.atomic import atomic_path
 from affect3d.study.manifest import read_manifest, read_pictures
+from affect3d.study.runs import FIT
 from affect3d.study.study import predictions_of
 
 __all__ = ["learning_figure", "write_study_report"]
 
 _NAMES = {
     "none": "no augmentation", "classical": "classical augmentation", "3d-mean": "3D, class means",
-    "3d-sampled": "3D, sampled",
+    "3d-sampled": "3D, sampled", "3d-calibrated": "3D, calibrated labels", "3d-more": "3D, more faces",
+    "3d-more-calibrated": "3D, more faces, calibrated",
+    FIT: "fitted head, no network",
 }  # fmt: skip
-_COLOURS = ("#777777", "#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#0987a0")
+_COLOURS = ("#777777", "#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#0987a0", "#222222")
 
 
 def write_study_report(path, result: dict, videos, folder) -> None:
@@ -67,7 +70,7 @@ def write_study_report(path, result: dict, videos, folder) -> None:
 
 def learning_figure(rows) -> str:
     """SVG: concordance, mean over both targets, against people, a line for each condition."""
-    figure, axes = _axes(1, 1, 6.4, 3.6)
+    figure, axes = _axes(1, 1, 8.6, 3.6)
     axis = axes[0, 0]
     names = list(dict.fromkeys(row["condition"] for row in rows))
     for k, name in enumerate(names):
@@ -88,7 +91,7 @@ def learning_figure(rows) -> str:
     axis.minorticks_off()
     axis.set_xlabel("people learned from")
     axis.set_ylabel("CCC on people never seen")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return _svg(figure)
 
 
@@ -112,6 +115,13 @@ def _lead(result) -> list[str]:
             f"square error {mse} (p = {row['against']['mse_p_value']:.2g})</li>"
         )
     lines.append("</ul>")
+    by_fit = [row for row in result["rows"] if row["condition"] == FIT]
+    if by_fit:
+        said = ", ".join(f"{row['mean']['ccc']['value']:.3f} with {row['people']}" for row in by_fit)
+        lines.append(
+            f"<p>A linear regression on the head that is fitted to the frames, without any network, reaches a CCC of "
+            f"{said} people. It is given landmarks.</p>"
+        )
     lines.append(
         f'<p class="note">{result["frames"]:,} frames of {result["subjects"]} people in {result["clips"]} clips. '
         f"{escape(result['source'])}</p>"
@@ -126,7 +136,9 @@ def _table(result) -> list[str]:
     lines = [f"<table><tr><th>condition</th><th>people</th><th>CCC, mean</th>{head}{more}</tr>"]
     for row in sorted(result["rows"], key=lambda r: r["people"]):
         cells = "".join(f"<td>{_score(row[name][m])}</td>" for name, m in [("mean", "ccc"), *parts])
-        cells += "".join(f"<td>{row[t]['bias']:+.2f}</td><td>{row[t]['spread']:.2f}</td>" for t in ("valence", "arousal"))
+        cells += "".join(
+            f"<td>{row[t]['bias']:+.2f}</td><td>{row[t]['spread']:.2f}</td>" for t in ("valence", "arousal")
+        )
         lines.append(
             f"<tr><td>{escape(_NAMES.get(row['condition'], row['condition']))}</td><td>{row['people']}</td>{cells}</tr>"
         )
@@ -135,8 +147,8 @@ def _table(result) -> list[str]:
         f'</table><p class="note">Means over {seeds} seeds, each with another division into {folds} folds in which '
         "everybody is tested on once. Small: 95 % intervals from a bootstrap over people, whose draws all conditions "
         "share; they do not hold the spread between seeds, which the figure shows. Bias: mean prediction minus mean "
-        "label; spread: standard deviation of predictions over that of labels. p-values: paired differences of each person's "
-        "mean square error under random signs, not corrected for their number.</p>"
+        "label; spread: standard deviation of predictions over that of labels. p-values: paired differences of each "
+        "person's mean square error under random signs, not corrected for their number.</p>"
     )
     return lines
 
@@ -144,7 +156,8 @@ def _table(result) -> list[str]:
 def _planes(result, videos, folder) -> list[str]:
     fewest = min(row["people"] for row in result["rows"])
     labels = np.stack([videos.valence, videos.arousal], 1)
-    own = [row for row in result["rows"] if row["people"] == fewest and row["condition"] != result["baseline"]]
+    apart = (result["baseline"], FIT)
+    own = [row for row in result["rows"] if row["people"] == fewest and row["condition"] not in apart]
     shown = [result["baseline"]]
     if own:
         shown.append(max(own, key=lambda row: row["mean"]["ccc"]["value"])["condition"])
@@ -160,25 +173,27 @@ def _planes(result, videos, folder) -> list[str]:
 
 
 def _pictures(result, folder, frames: int = 5, each: int = 10) -> list[str]:
-    lines = []
-    for name in sorted(result["added_pictures"]):
-        place = Path(folder) / "added" / name.removeprefix("3d-")
-        if not (place / "manifest.json").is_file():
+    lines, seen = [], set()
+    for name in result["added_pictures"]:
+        # the last folder: where other people's faces join one's own, theirs are what is new
+        place = Path(folder) / result["folders"][name][-1]
+        if place in seen or not (place / "manifest.json").is_file():
             continue
+        seen.add(place)
         records = read_manifest(place)
         files = list(dict.fromkeys(r.file for r in records))
         wanted = {files[k] for k in np.linspace(0, len(files) - 1, min(frames, len(files))).astype(int)}
         strips = []
         for file in sorted(wanted):
-            own = sorted((r for r in records if r.file == file), key=lambda r: (r.valence, r.arousal))[:each]
+            own = sorted((r for r in records if r.file == file), key=lambda r: (r.valence, r.arousal))
+            own = [own[k] for k in np.linspace(0, len(own) - 1, min(each, len(own))).round().astype(int)]
             strips.append(np.concatenate(list(read_pictures(place, own)), 1))
         width = max(s.shape[1] for s in strips)
         strips = [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in strips]
         lines.append(
             f'<figure class="strip"><img alt="" src="{embedded(_png(np.concatenate(strips)))}"><figcaption>'
             f"{escape(_NAMES.get(name, name))}: {result['added_pictures'][name]:,} pictures in all. Each line is one "
-            "source "
-            "frame, from low to high valence.</figcaption></figure>"
+            "source frame, from low to high valence.</figcaption></figure>"
         )
     neutral = result["neutral_frames"]
     lines.append(
@@ -193,23 +208,39 @@ def _method(result) -> list[str]:
     films, network = options["films"], options["network"]
     lines = [
         f"<p>Crops of {options['crop']['size']} pixels; {escape(network['trunk'])} trunk, {network['layers']} gated "
-        "recurrent "
-        f"layer(s) of {network['hidden']}; {network['steps']} steps of {films['batch']} films of {films['length']} "
-        "frames; loss: "
-        f"{escape(network['loss'])}. Every condition makes as many steps with as many films: with added pictures "
-        f"{films['share']:.0%} of a batch are made of these (weights of their labels: "
-        f"{escape(films['classes'])}), and less is seen of the true clips. Added films sweep over pictures of one "
-        "frame. Nothing was "
-        "chosen on test people; the number of steps is fixed. Pictures made of a person are used only where that "
-        "person is "
-        "learned from, and a study that would break this is refused.</p>"
+        f"recurrent layer(s) of {network['hidden']}; {network['steps']} steps of {films['batch']} films of "
+        f"{films['length']} frames; loss: {escape(network['loss'])}. Every condition makes as many steps with as many "
+        f"films: with added pictures {films['share']:.0%} of a batch are made of these (weights of their labels: "
+        f"{escape(films['classes'])}){_until(films)}, and less is seen of the true clips. Added films sweep over "
+        "pictures of one frame. Nothing was chosen on test people; the number of steps is fixed. Pictures made of a "
+        "person are used only where that person is learned from, and a study that would break this is refused.</p>"
     ]
+    names = {row["condition"] for row in result["rows"]}
+    if names & {"3d-calibrated", "3d-more-calibrated", FIT}:
+        lines.append(
+            "<p>Calibrated labels: the head is fitted to the labelled frames of those who are learned from, a ridge "
+            "regression learns their labels from the fitted expressions, and the expression that is fitted to each "
+            "made picture is labelled by it. The regression alone, tested on people never seen, is the row without a "
+            "network: it sees the landmarks of the frames, which networks do not.</p>"
+        )
+    others = {name: count for name, count in result.get("neutral_faces", {}).items() if count}
+    if others and any("more" in name for name in names):
+        said = ", ".join(f"{count:,} ({escape(name)})" for name, count in others.items())
+        lines.append(
+            f"<p>Neutral faces of other people, who are neither learned from otherwise nor tested on: {said}.</p>"
+        )
     for key, title in (("shared", "What world and augmenter share"), ("not_shared", "What they do not share")):
         if result["notes"].get(key):
             items = "".join(f"<li>{escape(text)}</li>" for text in result["notes"][key])
             lines.append(f"<h3>{title}</h3><ul>{items}</ul>")
     lines.append(f'<p class="note">Data {escape(result["data"])}, seed {options["seed"]}.</p>')
     return lines
+
+
+def _until(films) -> str:
+    if films["until"] == 1:
+        return ""
+    return f" until {films['until']:.0%} of the steps are made, true films only from there"
 
 
 def _difference(score) -> str:

@@ -8,10 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.io.atomic import atomic_path
-from affect3d.study.films import AddedFilms, FilmOptions, class_weights, film_batches, windows_of
+from affect3d.study.calibration import calibration_of, fitted_rows
+from affect3d.study.films import (
+    AddedFilms,
+    FilmOptions,
+    class_weights,
+    film_batches,
+    windows_of,
+)
 from affect3d.study.networks import AffectMethod, AffectOptions, predict_films
 
-__all__ = ["Run", "carry_out", "read_predictions", "smoothed_prediction"]
+__all__ = ["FIT", "Run", "carry_out", "predicted_by_fit", "read_predictions", "smoothed_prediction"]
+
+#: The condition that is no network: a linear regression on the fitted head.
+FIT = "fit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +35,12 @@ class Run:
     data : str
         File with crops, labels, clip and frame of all frames.
     added : tuple of str
-        Folder with a manifest, or nothing.
+        Folders with manifests; may be none.
+    fits : str
+        File with the expressions fitted to labelled frames, by which labels of added pictures are calibrated; "" keeps
+        them as they are.
     learned : tuple of str
-        Names of those learned from, whose added pictures are used.
+        Names of those whose added pictures are used: those learned from, and people outside the set.
     train, test : (M,) int64
     films : FilmOptions
     network : AffectOptions
@@ -41,6 +54,7 @@ class Run:
     fold: int
     data: str
     added: tuple[str, ...]
+    fits: str
     learned: tuple[str, ...]
     train: np.ndarray
     test: np.ndarray
@@ -63,24 +77,41 @@ def carry_out(run: Run) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(run.data, allow_pickle=False) as file:
         crops, labels, clip, frame = (file[n] for n in ("crops", "labels", "clip", "frame"))
+    if run.condition == FIT:
+        _write_predictions(folder, run.test, predicted_by_fit(run.fits, run.train, run.test, labels))
+        return run.folder
     added = None
     if run.added:
-        added = added_films(run.added[0], run.learned, crops.shape[3], labels[run.train], run.films.classes)
+        calibration = calibration_of(run.fits, run.train, labels) if run.fits else None
+        added = added_films(run.added, run.learned, crops.shape[3], labels[run.train], run.films.classes, calibration)
     length = run.films.length
     batches = film_batches(
-        crops, labels, windows_of(clip, frame, run.train, length), run.films, run.seed, run.classical, added
-    )
+        crops, labels, windows_of(clip, frame, run.train, length), run.films, run.seed, run.classical, added,
+        run.network.steps,
+    )  # fmt: skip
     method = AffectMethod(run.network)
     # one thread: sums, and with them the last bits of a table, do not depend on the machine's load
     options = TrainOptions(run.seed, "cpu", threads=1, log_every=50, sample_every=0, checkpoint_every=100)
     train(method, batches, options, folder)
     windows = windows_of(clip, frame, run.test, length)
     predicted = smoothed_prediction(method.networks["network"], crops, windows)
-    with atomic_path(folder / "predictions.npz") as part, open(part, "wb") as file:
-        np.savez(file, rows=run.test, predicted=predicted[run.test])
+    _write_predictions(folder, run.test, predicted[run.test])
     for name in ("checkpoint.safetensors",):  # the weights stay; what a resume needs is not needed any more
         (folder / name).unlink(missing_ok=True)
     return run.folder
+
+
+def _write_predictions(folder, rows, predicted) -> None:
+    with atomic_path(folder / "predictions.npz") as part, open(part, "wb") as file:
+        np.savez(file, rows=rows, predicted=predicted)
+
+
+def predicted_by_fit(fits, train, test, labels) -> np.ndarray:
+    """(M, 2): what the calibration itself says of the test frames, no network involved; zero where no head fits."""
+    rows, expressions, _ = fitted_rows(fits)
+    told = np.zeros((len(labels), 2))
+    told[rows] = calibration_of(fits, train, labels)(expressions)
+    return told[test]
 
 
 def smoothed_prediction(network, crops, windows, several: int = 32) -> np.ndarray:
@@ -104,19 +135,40 @@ def smoothed_prediction(network, crops, windows, several: int = 32) -> np.ndarra
     return np.where(times[:, None] > 0, total / np.maximum(times, 1)[:, None], np.nan)
 
 
-def added_films(folder, learned, channels: int, labels, classes: str = "like") -> AddedFilms | None:
-    """The added pictures of those learned from, whose frames have `labels` (N, 2); None if there are none."""
+def added_films(folders, learned, channels: int, labels, classes: str = "like", calibration=None) -> AddedFilms | None:
+    """The added pictures of those learned from, whose frames have `labels` (N, 2); None if there are none.
+
+    Parameters
+    ----------
+    folders : sequence of path
+    learned : sequence of str
+    channels : {1, 3}
+    labels : (N, 2) float array
+    classes : str
+        See `FilmOptions`.
+    calibration : Calibration, optional
+        Labels the added pictures anew, by the expressions fitted to them.
+    """
+    from affect3d.study.augment import read_refits
     from affect3d.study.manifest import read_manifest, read_pictures
 
-    records = [r for r in read_manifest(folder) if r.subject in set(learned)]
-    if not records:
+    pictures, made, sources = [], [], []
+    for place in folders:
+        records = [r for r in read_manifest(place) if r.subject in set(learned)]
+        if records:
+            pictures.append(read_pictures(place, records))
+            own = np.array([(r.valence, r.arousal) for r in records])
+            made.append(own if calibration is None else calibration(read_refits(place, records)))
+            sources += [(r.subject, r.clip, r.frame) for r in records]
+    if not pictures:
         return None
-    pictures = read_pictures(folder, records)
+    if len({part.shape[1:] for part in pictures}) > 1:
+        raise ValueError("added: expected pictures of one size in all folders")
+    pictures = np.concatenate(pictures)
     if channels == 1:
         pictures = np.rint(pictures @ np.float32([[0.299], [0.587], [0.114]])).astype(np.uint8)
-    sources = [(r.subject, r.clip, r.frame) for r in records]
     number = {source: k for k, source in enumerate(dict.fromkeys(sources))}
-    made = np.array([(r.valence, r.arousal) for r in records])
+    made = np.concatenate(made)
     return AddedFilms(pictures, made, np.array([number[s] for s in sources]), class_weights(labels, made, classes))
 
 

@@ -59,7 +59,7 @@ def divide(videos, folds: int, seed: int, people: int | None = None) -> tuple[Di
     return tuple(out)
 
 
-def check_division(videos, division: Division, added=()) -> None:
+def check_division(videos, division: Division, added=(), outside=()) -> None:
     """Refuse whatever would let the test be known in training.
 
     Parameters
@@ -68,13 +68,18 @@ def check_division(videos, division: Division, added=()) -> None:
     division : Division
     added : sequence of AddedPicture
         Pictures that join the training set.
+    outside : sequence of str
+        People who are not in the set at all, as those of another source of neutral faces; pictures of them may join.
 
     Raises
     ------
     ValueError
         If a subject is in both parts, an added picture was made of a person who is not learned from, an added label
-        lies out of range, or a part is empty; names the offender.
+        lies out of range, a part is empty, or somebody of `outside` is in the set; names the offender.
     """
+    twice = set(outside) & set(videos.subjects)
+    if twice:
+        raise ValueError(f"outside: {sorted(twice)[0]!r} is a subject of the set, so the test could leak")
     parts = {"train": np.asarray(division.train), "test": np.asarray(division.test)}
     for name, rows in parts.items():
         if rows.ndim == 1 and len(rows) and rows.dtype.kind in "iu" and 0 <= rows.min() and rows.max() < len(videos):
@@ -85,7 +90,7 @@ def check_division(videos, division: Division, added=()) -> None:
     if both:
         raise ValueError(f"train, test: subject {sorted(both)[0]!r} is in both, so the test would leak")
     check_fold(videos, Fold(parts["train"], parts["test"], np.zeros(0, np.int64)))
-    learned = _people(videos, parts["train"])
+    learned = _people(videos, parts["train"]) | set(outside)
     for picture in added:
         if picture.subject not in learned:
             tested = picture.subject in _people(videos, parts["test"])

@@ -10,25 +10,36 @@ from pathlib import Path
 
 import numpy as np
 
-from affect3d.affect.statistics import default_statistics
 from affect3d.gan.batches import fingerprint
 from affect3d.gan.data.crops import CropOptions
+from affect3d.gan.training import WEIGHTS
 from affect3d.io.atomic import atomic_path
-from affect3d.io.image import write_image
 from affect3d.progress import Progress, silent
-from affect3d.study.augment import AugmentOptions, augment, mean_expressions, portrait_of, sampled_expressions
 from affect3d.study.comparison import compare
 from affect3d.study.films import FilmOptions
+from affect3d.study.fits import fit_frames
+from affect3d.study.made_by_gan import pictures_by_gan
 from affect3d.study.manifest import read_manifest
 from affect3d.study.networks import AffectOptions
-from affect3d.study.neutral import NeutralOptions, contact_sheet, find_neutral_frames
-from affect3d.study.runs import Run, carry_out, read_predictions
+from affect3d.study.neutral import NeutralOptions
+from affect3d.study.pictures import make_pictures, neutral_frames, write_json
+from affect3d.study.runs import FIT, Run, carry_out, read_predictions
 from affect3d.study.splits import check_division, divide
 
 __all__ = ["BASELINE", "CONDITIONS", "StudyOptions", "predictions_of", "run_study"]
 
-#: No augmentation at all; mirrors, shifts and light; the same and 3D pictures of the classes' means, or of draws.
-CONDITIONS = ("none", "classical", "3d-mean", "3d-sampled")
+#: No augmentation at all; mirrors, shifts and light; the same and 3D pictures of the classes' means, or of draws; the
+#: means with calibrated labels; the means of neutral faces of other people too, and these with calibrated labels;
+#: and no network at all but a linear regression on the fitted head, to which the others may be held up.
+CONDITIONS = (
+    "none", "classical", "3d-mean", "3d-sampled", "3d-calibrated", "3d-more", "3d-more-calibrated", FIT,
+)  # fmt: skip
+#: What each 3D condition is made of: mode of the expressions, whether other people's neutral faces are used, and
+#: whether labels are calibrated.
+_MADE = {
+    "3d-mean": ("mean", False, False), "3d-sampled": ("sampled", False, False), "3d-calibrated": ("mean", False, True),
+    "3d-more": ("mean", True, False), "3d-more-calibrated": ("mean", True, True),
+}  # fmt: skip
 #: What the others are compared with: added pictures have to help beyond what costs nothing.
 BASELINE = "classical"
 
@@ -40,7 +51,8 @@ class StudyOptions:
     Attributes
     ----------
     conditions : tuple of str
-        Of `CONDITIONS`; folders of other methods' pictures come beside them.
+        Of `CONDITIONS`; folders of other methods' pictures come beside them.  Those with "more" need neutral faces of
+        other people.
     people : tuple of int
         Numbers of people to learn from, ascending.
     seeds : int
@@ -57,8 +69,8 @@ class StudyOptions:
         Of everything, from 0.
     """
 
-    conditions: tuple[str, ...] = CONDITIONS
-    people: tuple[int, ...] = (3, 6, 12)
+    conditions: tuple[str, ...] = ("none", "classical", "3d-mean", "3d-sampled", "3d-calibrated", FIT)
+    people: tuple[int, ...] = (3, 9)
     seeds: int = 3
     folds: int = 2
     pictures: int = 16
@@ -87,7 +99,7 @@ class StudyOptions:
 
 def run_study(
     videos, options: StudyOptions, folder, added: dict | None = None, workers: int = 1, progress: Progress = silent,
-    notes: dict | None = None,
+    notes: dict | None = None, neutral: dict | None = None,
 ) -> dict:  # fmt: skip
     """Carry out the study, or go on with one that was stopped; the same seed gives the same table.
 
@@ -99,13 +111,18 @@ def run_study(
         Made if missing.  Holds afterwards study.json, faces.npz, neutral.json, neutral.png, added/METHOD with the
         pictures and their manifest, and runs/ with weights and predictions.
     added : dict of str to path, optional
-        Further conditions: folders with pictures and manifest.json, as of generative methods.
+        Further conditions: folders with pictures and manifest.json, or of finished runs of `affect3d gan train`, by
+        which the set's neutral frames are then given emotions.  Such a method must not have learned from test people,
+        which cannot be seen here.
     workers : int
         Processes for the runs.  A script that asks for more than one guards its start with
         ``if __name__ == "__main__":``.
     progress : callable
     notes : dict, optional
         Texts for the page ("shared", "not_shared"); kept in study.json.
+    neutral : dict of str to FaceVideos, optional
+        Neutral faces of people who are not in the set, by the source's name, all frames of which are used by the
+        conditions with "more"; see `affect3d.study.neutral_readers`.
 
     Returns
     -------
@@ -121,25 +138,44 @@ def run_study(
     clash = [name for name in added if name in CONDITIONS or not name or "/" in name]
     if clash:
         raise ValueError(f"added: expected another name than {', '.join(CONDITIONS)}, got {clash[0]!r}")
+    neutral = neutral or {}
+    more = [c for c in options.conditions if c in _MADE and _MADE[c][1]]
+    if more and not neutral:
+        raise ValueError(f"conditions: {more[0]} needs neutral faces of other people; give some, or leave it out")
     folder.mkdir(parents=True, exist_ok=True)
     plan = {"options": _plain(options), "added": _manifests(added), "data": _digest(videos)}
+    plan["neutral"] = {name: _digest(faces) for name, faces in sorted(neutral.items())}
     _claim(folder / "plan.json", plan)
     labelled = np.flatnonzero(videos.labelled)
     data = _write_faces(folder / "faces.npz", videos, labelled, options.crop)
-    made, neutral = _make_pictures(videos, labelled, options, folder, workers, progress)
-    sources = {c: () for c in options.conditions if c not in made} | {c: (str(made[c]),) for c in made}
-    sources |= {name: (str(path),) for name, path in added.items()}
-    manifests = {name: read_manifest(where[0]) for name, where in sources.items() if where}
-    runs = _plan_runs(videos, options, folder, data, sources, manifests)
+    made, found = _make_all(videos, neutral, options, folder, workers, progress)
+    for name, place in added.items():
+        if not (place / "manifest.json").is_file():
+            rows = neutral_frames(videos, options, folder, progress)["rows"]
+            added[name] = pictures_by_gan(videos, rows, place, folder / "added" / name, options.crop, progress)
+    fits = ""
+    if any(c == FIT or (c in _MADE and _MADE[c][2]) for c in options.conditions):
+        fits = str(fit_frames(videos, labelled, folder / "fits.npz", workers, progress))
+    sources: dict = {}
+    for name in (*options.conditions, *added):
+        mode, others, calibrated = _MADE.get(name, (None, False, False))
+        where = (added[name],) if name in added else made.get(mode, ())[: None if others else 1]
+        sources[name] = (tuple(map(str, where)), fits if calibrated or name == FIT else "")
+    outside = tuple(person for faces in neutral.values() for person in faces.subjects) if more else ()
+    manifests = {name: [r for place in where for r in read_manifest(place)] for name, (where, _) in sources.items()}
+    runs = _plan_runs(videos, options, folder, data, sources, manifests, outside)
     _carry_out_all(runs, workers, progress)
     labels = np.stack([videos.valence, videos.arousal], 1)
     rows = compare(labels, videos.subject, _pooled(runs), _baseline(options), seed=options.seed)
     result = plan | {
         "source": videos.source, "frames": len(labelled), "subjects": len(videos.subjects), "clips": len(videos.clips),
-        "neutral_frames": neutral, "baseline": _baseline(options), "rows": rows, "notes": notes or {},
-        "added_pictures": {name: len(records) for name, records in manifests.items()},
+        "neutral_frames": found, "baseline": _baseline(options), "rows": rows, "notes": notes or {},
+        "neutral_faces": {name: len(faces) for name, faces in neutral.items()},
+        "added_pictures": {name: len(records) for name, records in manifests.items() if records},
+        "folders": {name: [str(Path(p).relative_to(folder)) if Path(p).is_relative_to(folder) else str(p)
+                           for p in where] for name, (where, _) in sources.items() if where},
     }  # fmt: skip
-    _write_json(folder / "study.json", result)
+    write_json(folder / "study.json", result)
     return result
 
 
@@ -156,58 +192,39 @@ def _baseline(options) -> str:
     return BASELINE if BASELINE in options.conditions else options.conditions[0]
 
 
-def _make_pictures(videos, labelled, options, folder, workers, progress):
-    """The 3D conditions' folders, and what is to be said of the neutral frames."""
-    modes = [c.removeprefix("3d-") for c in options.conditions if c.startswith("3d-")]
+def _make_all(videos, neutral, options, folder, workers, progress):
+    """Folders with 3D pictures of each mode, those of the set's own people first, and what is to be said of them."""
+    used = [_MADE[c] for c in options.conditions if c in _MADE]
+    modes = {mode: any(c for m, _, c in used if m == mode) for mode, _, _ in used}
     if not modes:
         return {}, {"count": 0, "refused": 0}
-    fits: dict[int, object] = {}
-
-    def portrait(row):
-        if row not in fits:
-            fits[row] = portrait_of(videos, row)
-        return fits[row]
-
-    path = folder / "neutral.json"
-    if path.exists():
-        known = json.loads(path.read_text(encoding="utf-8"))
-    else:
-        found = find_neutral_frames(videos, labelled, options.neutral, portrait, progress)
-        known = {
-            "rows": [int(r) for r in found.rows], "strength": [round(float(s), 4) for s in found.strength],
-            "refused": {str(k): v for k, v in found.refused.items()},
-        }  # fmt: skip
-        if not len(found.rows):
-            raise ValueError("videos: no frame is neutral by label and by fitted expression; allow a wider tolerance")
-        write_image(folder / "neutral.png", contact_sheet(videos, found.rows, options.crop))
-        _write_json(path, known)
+    known = neutral_frames(videos, options, folder, progress)
     rows = np.array(known["rows"], np.int64)
-    statistics = default_statistics()
-    out = {}
-    (folder / "added").mkdir(exist_ok=True)
-    for mode in modes:
-        expressions = mean_expressions(statistics) if mode == "mean" else sampled_expressions(statistics, options.seed)
-        # all classes alike: who is learned from is not known yet, and the labels of the others must not choose
-        how = AugmentOptions(mode, options.pictures, False, options.crop, options.seed)
-        out[f"3d-{mode}"] = folder / "added" / mode
-        augment(videos, rows, expressions, how, out[f"3d-{mode}"], None, portrait, workers, progress)
-    return out, {"count": len(rows), "refused": len(known["refused"])}
+    made = {k: [v] for k, v in make_pictures(videos, rows, modes, options, folder / "added", workers, progress).items()}
+    more = {mode: modes[mode] for mode, others, _ in used if others}
+    for name, faces in sorted(neutral.items()) if more else ():
+        place = folder / "added" / f"of {name}"
+        for mode, where in make_pictures(
+            faces, np.arange(len(faces)), more, options, place, workers, progress
+        ).items():  # fmt: skip
+            made[mode].append(where)
+    return made, {"count": len(rows), "refused": len(known["refused"])}
 
 
-def _plan_runs(videos, options, folder, data, sources, manifests) -> list[Run]:
+def _plan_runs(videos, options, folder, data, sources, manifests, outside) -> list[Run]:
     runs = []
     for seed in range(options.seeds):
         for amount in options.people:
             for fold, division in enumerate(divide(videos, options.folds, options.seed + seed, amount)):
                 learned = tuple(videos.subjects[s] for s in np.unique(videos.subject[division.train]))
-                for condition, where in sources.items():
-                    mine = [r for r in manifests.get(condition, ()) if r.subject in set(learned)]
-                    check_division(videos, division, mine)
+                for condition, (where, fits) in sources.items():
+                    mine = [r for r in manifests[condition] if r.subject in {*learned, *outside}]
+                    check_division(videos, division, mine, outside)
                     name = f"{condition}-{amount:04d}-{seed}-{fold}"
+                    network = replace(options.network, seed=1000 * options.seed + 10 * seed + fold)
                     runs.append(Run(
-                        condition, amount, seed, fold, str(data), where, learned, division.train, division.test,
-                        options.films, replace(options.network, seed=1000 * options.seed + 10 * seed + fold),
-                        condition != "none", str(folder / "runs" / name),
+                        condition, amount, seed, fold, str(data), where, fits, (*learned, *outside), division.train,
+                        division.test, options.films, network, condition != "none", str(folder / "runs" / name),
                     ))  # fmt: skip
     return runs
 
@@ -248,11 +265,15 @@ def _write_faces(path, videos, labelled, crop) -> Path:
 
 
 def _manifests(added) -> dict[str, str]:
-    """Digests of the manifests of further conditions, by name: other pictures are another study."""
-    return {
-        name: hashlib.sha256((place / "manifest.json").read_bytes()).hexdigest()[:16]
+    """Digests of the manifests, or of the weights, of further conditions, by name: other pictures are another study."""
+    files = {
+        name: next((place / n for n in ("manifest.json", WEIGHTS) if (place / n).is_file()), None)
         for name, place in sorted(added.items())
-    }
+    }  # fmt: skip
+    for name, file in files.items():
+        if file is None:
+            raise ValueError(f"added: {added[name]} holds neither a manifest.json nor a finished run ({WEIGHTS})")
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in files.items()}
 
 
 def _digest(videos) -> str:
@@ -276,8 +297,3 @@ def _claim(path, plan) -> None:
 
 def _plain(options) -> dict:
     return json.loads(json.dumps(asdict(options), default=lambda v: v.item() if hasattr(v, "item") else str(v)))
-
-
-def _write_json(path, content) -> None:
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ default augmenter is named in `SHARED`, what it does not in `NOT_SHARED`; the st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,11 +16,20 @@ from affect3d.geometry.rotation import rotation_exp
 from affect3d.progress import Progress, silent
 from affect3d.study.appearance import draw_colours
 from affect3d.study.videos import FaceVideos
-from affect3d.synthesis.rendered_people.draw import PLAIN, normals_of, shade_picture, to_srgb
+from affect3d.synthesis.rendered_people.draw import (
+    PLAIN,
+    normals_of,
+    shade_picture,
+    to_srgb,
+)
 from affect3d.synthesis.rendered_people.light import draw_light
-from affect3d.synthesis.rendered_people.shots import draw_style, emotion_units, shape_weights
+from affect3d.synthesis.rendered_people.shots import (
+    draw_style,
+    emotion_units,
+    shape_weights,
+)
 
-__all__ = ["NOT_SHARED", "SHARED", "WorldOptions", "film_clip", "make_world", "perform_clip"]
+__all__ = ["NOT_SHARED", "SHARED", "WorldOptions", "film_clip", "make_portraits", "make_world", "perform_clip"]
 
 SHARED = (
     "the table that says which action units people show for an emotion, and the one that turns action units into "
@@ -65,8 +74,8 @@ class WorldOptions:
         From 0.
     """
 
-    people: int = 28
-    clips: int = 6
+    people: int = 24
+    clips: int = 5
     frames: int = 12
     size: int = 112
     occluded: float = 0.3
@@ -118,6 +127,33 @@ def make_world(options: WorldOptions | None = None, model=None, progress: Progre
         np.repeat(np.arange(options.people), options.clips * t), people, np.repeat(np.arange(n), t), clips,
         np.tile(np.arange(t), n), labels[:, 0], labels[:, 1], points, images=images,
         source=f"Rendered clips of people who do not exist ({model.name}, seed {options.seed}); no photographs.",
+    )  # fmt: skip
+
+
+def make_portraits(
+    people: int, options: WorldOptions | None = None, model=None, progress: Progress = silent
+) -> FaceVideos:
+    """Neutral pictures of further people of the same world, one each, without any other label.
+
+    They are nobody of `make_world` with the same options, and are named otherwise.
+
+    Parameters
+    ----------
+    people : int
+        At least 2.
+    options : WorldOptions, optional
+        Size, damage and seed are taken from it.
+    model : MorphableModel, optional
+    """
+    options = options or WorldOptions()
+    # the seed of a world is a whole number from 0; this one belongs to no world of the same study
+    apart = replace(options, people=people, clips=1, frames=4, seed=options.seed + 2**31)
+    world = make_world(apart, model, progress)
+    first = np.flatnonzero(world.frame == 0)  # which is neutral
+    return FaceVideos(
+        world.subject[first], tuple(f"portraits/{s}" for s in world.subjects), world.clip[first],
+        tuple(f"portraits/{c}" for c in world.clips), world.frame[first], np.zeros(people), np.zeros(people),
+        world.points[first], images=world.images[first], source=f"Neutral pictures of {people} further such people.",
     )  # fmt: skip
 
 
