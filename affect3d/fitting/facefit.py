@@ -11,6 +11,7 @@ from threadpoolctl import ThreadpoolController
 from affect3d.camera import Camera
 from affect3d.fitting.contour import outline_normals, slide
 from affect3d.fitting.landmark_basis import LandmarkBasis, landmark_basis
+from affect3d.fitting.smile_evidence import smile_guess
 from affect3d.geometry.arrays import require_finite
 from affect3d.geometry.rotation import rotation_exp, skew
 from affect3d.landmark_groups import FOREHEAD, OUTLINE, UNUSED, interocular
@@ -124,7 +125,8 @@ def fit_face(
     Parameters
     ----------
     detection : FaceDetection or Landmarks
-        Pixels.  A detection's `expression_scores` are the first guess of the expression.
+        Pixels.  A detection's `expression_scores` are the first guess of the expression, with its `depth`
+        for the smile (`smile_evidence`).
     model : MorphableModel
     image_size : (width, height)
 
@@ -142,8 +144,11 @@ def fit_face(
     if len(image_size) != 2 or min(image_size) < 1:
         raise ValueError(f"image_size: expected (width, height) of at least one pixel, got {image_size}")
     scores = None if isinstance(detection, Landmarks) else detection.expression_scores
+    smile = {}
+    if scores and detection.depth is not None and landmarks.scheme == "mediapipe478":
+        smile = smile_guess(scores, landmarks.points[:, :2], detection.depth)
     basis = landmark_basis(model, landmarks.scheme, min(options.identity_modes, len(model.identity)))
-    problem = _Problem(landmarks, basis, model, scores, image_size, options)
+    problem = _Problem(landmarks, basis, model, scores, image_size, options, smile)
     # The matrices are small: more than one BLAS thread only makes the threads wait for each other.
     with _BLAS.limit(limits=1, user_api="blas"):
         return problem.solve()
@@ -156,8 +161,9 @@ def _guess(scores, name) -> float:
 
 
 class _Problem:
-    def __init__(self, landmarks, basis: LandmarkBasis, model, scores, image_size, options):
+    def __init__(self, landmarks, basis: LandmarkBasis, model, scores, image_size, options, smile=None):
         self.basis, self.options, self.scheme = basis, options, landmarks.scheme
+        smile = smile or {}
         self.size = image_size
         self.targets = landmarks.points[:, :2].copy()
         self.targets[list(UNUSED[self.scheme])] = np.nan
@@ -185,12 +191,14 @@ class _Problem:
         count = len(basis.expression)
         self.guess = np.zeros(count)
         if scores:
-            self.guess = np.array([_guess(scores, name) for name in model.expression_names])
+            self.guess = np.array([smile.get(name, _guess(scores, name)) for name in model.expression_names])
             require_finite(self.guess, "expression_scores")
         trust = np.full(count, float(options.expression_sigma))
         for i, name in enumerate(model.expression_names):
             if name.startswith("eyeLook"):
                 trust[i] = 0.05  # the lids say little of the gaze
+            elif name in smile:
+                trust[i] *= 0.5  # wide lips may be the person's, corners that lie back are a smile
         self.trust = trust
         self._start(used & ~outline)
 

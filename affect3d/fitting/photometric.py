@@ -22,6 +22,7 @@ from affect3d.fitting.photometric_gradient import GradientTerm
 from affect3d.fitting.photometric_landmarks import LandmarkTerm
 from affect3d.fitting.photometric_outline import OutlineTerm
 from affect3d.fitting.photometric_priors import PriorTerm
+from affect3d.fitting.photometric_rehearsal import Rehearsal
 from affect3d.fitting.photometric_samples import skin_samples, smooth_basis, vertex_tint
 from affect3d.fitting.photometric_scene import draw_window, lit_picture, sample_weights
 from affect3d.fitting.photometric_state import Layout, State
@@ -69,6 +70,9 @@ class PhotometricOptions:
         At each level.
     tolerance : float
         A level ends when no point of the skin moves by more.
+    rehearsals : int
+        How often MediaPipe's network, if the landmarks are its own, is shown a drawing of the fit, to
+        take off the photo's landmarks what it gets wrong there.
     """
 
     channels: str = "colour"
@@ -80,13 +84,14 @@ class PhotometricOptions:
     expression_sigma: float = 0.08
     colour_sigma: float = 0.06
     gradient_sigma: float = 0.35
-    information: float = 200.0
+    information: float = 100.0
     albedo_sigma: float = 0.05
     light_sigma: float = 0.5
     focal_sigma: float = 0.05
     edge_sigma: float = 0.3
     max_iterations: int = 10
     tolerance: float = 2e-3
+    rehearsals: int = 2
 
     def __post_init__(self):
         if self.channels not in CHANNELS:
@@ -100,7 +105,7 @@ class PhotometricOptions:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
         if not self.blurs or min(self.blurs) <= 0:
             raise ValueError(f"blurs: expected positive numbers, at least one, got {self.blurs}")
-        for name, least in (("identity_modes", 0), ("samples", 100), ("max_iterations", 1)):
+        for name, least in (("identity_modes", 0), ("samples", 100), ("max_iterations", 1), ("rehearsals", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
 
@@ -126,6 +131,8 @@ class PhotometricFit:
     iterations : int
     converged : bool
     reason : str
+    rehearsals : int
+        Times the landmark network looked at a drawing of the fit.
     """
 
     fit: FaceFit
@@ -137,6 +144,7 @@ class PhotometricFit:
     iterations: int
     converged: bool
     reason: str
+    rehearsals: int = 0
 
 
 def fit_photometric(
@@ -182,7 +190,7 @@ def fit_photometric(
 
 class _Problem:
     def __init__(self, image, fit, model, options):
-        self.fit, self.model, self.o = fit, model, options
+        self.image, self.fit, self.model, self.o = image, fit, model, options
         self.size = image.shape[1::-1]
         self.modes = min(options.identity_modes, len(fit.identity))
         self.samples = skin_samples(model, self.modes, options.samples)
@@ -248,7 +256,11 @@ class _Problem:
     def albedo(self, state) -> np.ndarray:
         """(V, 3)"""
         smooth = smooth_basis(self.model.mean, self.samples.albedo_centres) @ state.albedo[:-1]
-        return np.maximum(1 + state.albedo[-1] * (vertex_tint(self.model) - 1), 0.02) * (1 + smooth)[:, None]
+        return self.tinted(state) * (1 + smooth)[:, None]
+
+    def tinted(self, state) -> np.ndarray:
+        """(V, 3): the model's own colours at the strength fitted."""
+        return np.maximum(1 + state.albedo[-1] * (vertex_tint(self.model) - 1), 0.02)
 
     def cost(self, state) -> float:
         P = state.coefficients
@@ -298,8 +310,15 @@ class _Problem:
         begin, reason = self.start()
         if begin is None:
             return self.unchanged(reason)
-        state, total, converged = begin, 0, False
-        for blur in self.o.blurs:
+        state, total, converged, rehearsed = begin, 0, False, 0
+        blurs = list(self.o.blurs)
+        rehearsal = Rehearsal.of(self.image, self.fit, self.unit) if self.o.rehearsals else None
+        if rehearsal is not None:
+            # the network looks again after each level but the last
+            blurs += blurs[-1:] * max(self.o.rehearsals + 1 - len(blurs), 0)
+        for level, blur in enumerate(blurs):
+            if rehearsal is not None and 0 < level <= self.o.rehearsals:
+                rehearsed += self.rehearse(rehearsal, state)
             for term in (self.colour, self.gradient):
                 term.prepare(blur * self.unit)
             damping, converged = 1e-3, False
@@ -324,7 +343,21 @@ class _Problem:
         before, after = (self.measured(s) for s in (begin, state))
         if not after < before:
             return self.unchanged("the picture asks for nothing better than the landmark fit", before)
-        return self.result(state, before, after, total, converged, why)
+        return self.result(state, before, after, total, converged, why, rehearsed)
+
+    def rehearse(self, rehearsal: Rehearsal, state) -> bool:
+        """Take off the landmarks what the network gets wrong on a drawing of the head; False if it sees no face."""
+        vertices = self.model.instance(self.padded(state), state.coefficients[self.modes :])
+        lm = self.landmarks
+        points = np.full(self.fit.targets.shape, np.nan)
+        points[lm.on] = state.view.project(lm.points(state.coefficients))[0]
+        # of the model's own colours all: the network needs to see lips and brows
+        painted = vertex_tint(self.model) * (self.albedo(state) / self.tinted(state))
+        errors = rehearsal.errors(self.model, vertices, state.view, painted, state.light, points)
+        if errors is None:
+            return False
+        lm.aim = self.fit.targets[lm.on] - errors[lm.on]
+        return True
 
     def improved(self, state, damping):
         """A state of lower cost and the next damping; None if there is no such step."""
@@ -352,7 +385,7 @@ class _Problem:
             self.gradient.see(weight)
         return self.cost(state)
 
-    def result(self, state, before, after, total, converged, why) -> PhotometricFit:
+    def result(self, state, before, after, total, converged, why, rehearsed) -> PhotometricFit:
         camera = state.view.camera(self.size)
         predicted = self.fit.predicted.copy()
         lm = self.landmarks
@@ -367,7 +400,7 @@ class _Problem:
             self.fit, camera=camera, identity=identity, expression=expression, predicted=predicted, rms_px=rms,
             rms_relative=rms / self.unit, iterations=self.fit.iterations + total, converged=converged, reason=why,
         )  # fmt: skip
-        return PhotometricFit(fit, state.light, albedo, trust, before, after, total, converged, why)
+        return PhotometricFit(fit, state.light, albedo, trust, before, after, total, converged, why, rehearsed)
 
     def trust(self, state, albedo) -> np.ndarray:
         """(H, W) float32: residual weights of all pixels of the skin."""

@@ -37,12 +37,18 @@ class Window:
     vertices: np.ndarray
 
 
-def draw_window(model, vertices, view, around, unit: float) -> Window:
-    """Depth buffer around points (N, 2) of the photo; `unit` is the interocular distance in its pixels."""
-    margin = 0.2 * unit
+def draw_window(
+    model, vertices, view, around, unit: float, eyes_apart: float = _EYES_APART, margin: float = 0.2
+) -> Window:
+    """Depth buffer around points (N, 2) of the photo.
+
+    `unit` is the interocular distance in its pixels, `eyes_apart` that of the window where the photo has more,
+    `margin` how far beyond the points the window reaches, in interocular distances.
+    """
+    margin = margin * unit
     low = around.min(0) - margin
     extent = np.ptp(around, axis=0) + 2 * margin
-    scale = float(min(1.0, _EYES_APART / unit, _MOST / extent.max()))
+    scale = float(min(1.0, eyes_apart / unit, _MOST / extent.max()))
     screen = screen_points(view.camera((1, 1)), vertices)
     screen[:, :2] = (screen[:, :2] - low) * scale
     width, height = (np.maximum(extent * scale, 1)).astype(int) + 1
