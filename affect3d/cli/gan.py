@@ -6,13 +6,13 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from affect3d.cli import numbers
+from affect3d.cli import gan_compare, gan_recognize, numbers
 from affect3d.cli.errors import UsageError
 from affect3d.cli.report import Report
 
 __all__ = [
-    "CompareOptions", "EditOptions", "EvaluateOptions", "MakeDataOptions", "TrainCommand", "add_parser",
-    "read_compare", "read_edit", "read_evaluate", "read_make_data", "read_train",
+    "EditOptions", "EvaluateOptions", "MakeDataOptions", "TrainCommand", "add_parser",
+    "read_edit", "read_evaluate", "read_make_data", "read_train",
 ]  # fmt: skip
 
 DESCRIPTION = """\
@@ -25,7 +25,8 @@ examples:
   affect3d gan train cdaae --data faces.safetensors --set variant=N2 --set steps=3000 --out run
   affect3d gan edit cdaae --run run --to happiness me.jpg --out happy.png
   affect3d gan evaluate cdaae --run run
-  affect3d gan compare run other-run --out page.html
+  affect3d gan compare run other-run --out page.html --augment 20 --tsne
+  affect3d gan recognize --data faces.safetensors --people 10 --out study
 
 `train` keeps some people apart, whom `evaluate` then uses.  Killed at any moment and started again with the same
 arguments it continues, and ends with the bytes that it would have had without the kill."""
@@ -36,6 +37,8 @@ METHODS = ("cdaae", "fesgan", "stoicnet", "exprgan")
 KINDS = ("emotions", "units", "sequences")
 EMOTION_SETS = ("rafd", "ck+", "oulu-casia", "tfd")
 DEVICES = ("auto", "cpu", "cuda")
+ALIGNS = ("each", "take")
+CROP_HELP = "a method's name, or align=procrustes,margin=0.12,lift=0.09 (the default)"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class MakeDataOptions:
     emotions : str
         Name of a set.
     seed, jobs : int
+    skins : tuple of str
+        Photographs whose skins people wear in turn; painted ones if empty.
+    takes, frames : int, optional
+        Of emotions; of units and sequences.
+    align : str, optional
+        "each" picture by its own landmarks, or all of a "take" by the neutral one's.
+    crop : str, optional
+        What `gan_crop.read_crop` reads.
     """
 
     out: str
@@ -60,6 +71,11 @@ class MakeDataOptions:
     emotions: str = "rafd"
     seed: int = 0
     jobs: int = 1
+    skins: tuple[str, ...] = ()
+    takes: int | None = None
+    frames: int | None = None
+    align: str | None = None
+    crop: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,8 @@ class TrainCommand:
         File that `make-data` or `FaceImages.save` wrote; rendered into OUT if left out.
     rendered : MakeDataOptions
         Of the set that is rendered then.
+    crop : str, optional
+        How the faces of `data` were cut out, where their file does not say.
     settings : tuple of (name, text)
         Of the method.
     batch : int, optional
@@ -89,6 +107,7 @@ class TrainCommand:
     out: str
     rendered: MakeDataOptions
     data: str | None = None
+    crop: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
     batch: int | None = None
     test_share: float = 0.2
@@ -150,30 +169,6 @@ class EvaluateOptions:
     threads: int = 0
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """What one run of `gan compare` was asked for.
-
-    Attributes
-    ----------
-    runs : tuple of str
-        Folders.
-    out : str
-        The page; numbers go beside it.
-    data : str, optional
-    pairs, judge_steps, seed, threads : int
-        As in `EvaluateOptions`.
-    """
-
-    runs: tuple[str, ...]
-    out: str
-    data: str | None = None
-    pairs: int = 4000
-    judge_steps: int = 800
-    seed: int = 0
-    threads: int = 0
-
-
 def add_parser(commands, common) -> None:
     plain = argparse.RawDescriptionHelpFormatter
     parser = commands.add_parser(
@@ -186,12 +181,18 @@ def add_parser(commands, common) -> None:
     make.add_argument("--out", required=True, metavar="FILE.safetensors")
     _add_rendering(make)
     make.add_argument("--seed", type=numbers.whole(0, 2**31 - 1), default=0)
+    make.add_argument("--skins", nargs="+", metavar="PHOTO", help="photographs whose skins people wear, or a folder")
+    make.add_argument("--takes", type=numbers.whole(1, 100), metavar="N", help="emotions: lights and gazes (default 1)")
+    make.add_argument("--frames", type=numbers.whole(2, 10**4), metavar="N", help="units, sequences (default 10)")
+    make.add_argument("--align", choices=ALIGNS, help="each picture (default), or a take by its neutral face")
+    make.add_argument("--crop", metavar="C", help=CROP_HELP)
     make.set_defaults(run=_make_data)
 
     train = actions.add_parser("train", parents=[common], help="train a method", allow_abbrev=False)
     train.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
     train.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     train.add_argument("--data", metavar="FILE", help="set of faces; default: rendered into DIR")
+    train.add_argument("--crop", metavar="C", help=f"how --data was cut, where it does not say: {CROP_HELP}")
     train.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="option of the method; a wrong one lists all"
     )
@@ -227,27 +228,11 @@ def add_parser(commands, common) -> None:
     evaluate.add_argument("--data", metavar="FILE", help="set of faces; default: that of the training")
     evaluate.add_argument("--everybody", action="store_true", help="judge on all people of --data")
     evaluate.add_argument("--out", metavar="DIR", help="default: RUN/evaluation")
-    _add_judging(evaluate)
+    gan_compare.add_judging(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
-    compare = actions.add_parser(
-        "compare", parents=[common], help="set trained methods side by side on one page", allow_abbrev=False
-    )
-    compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of finished runs on one set of faces")
-    compare.add_argument("--out", required=True, metavar="FILE.html")
-    compare.add_argument("--data", metavar="FILE", help="that set; default: as the first run names it")
-    _add_judging(compare)
-    compare.set_defaults(run=_compare)
-
-
-def _add_judging(parser) -> None:
-    parser.add_argument("--pairs", type=numbers.whole(1, 10**7), default=4000, help="at most (default 4000)")
-    parser.add_argument(
-        "--judge-steps", type=numbers.whole(1, 10**6), default=800, metavar="N", help="of training the recognizers"
-    )
-    parser.add_argument("--seed", type=numbers.whole(0, 2**31 - 1), default=0)
-    parser.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch")
-
+    gan_compare.add_action(actions, common)
+    gan_recognize.add_action(actions, common)
 
 def _add_rendering(parser, prefix: str = "") -> None:
     parser.add_argument("--people", type=numbers.whole(1, 10**6), default=None, help="default 250")
@@ -265,7 +250,7 @@ def read_make_data(a) -> MakeDataOptions:
     UsageError
         If they contradict each other.
     """
-    _expect_suffix("--out", a.out, (".safetensors",))
+    gan_compare.expect_suffix("--out", a.out, (".safetensors",))
     return _rendering(a, a.out)
 
 
@@ -274,13 +259,15 @@ def read_train(a) -> TrainCommand:
     given = [f"--{name}" for name in ("people", "size", "kind", "emotions") if getattr(a, name) is not None]
     if a.data is not None and given:
         raise UsageError(f"{given[0]} is of rendered faces and excludes --data")
+    if a.crop is not None and a.data is None:
+        raise UsageError("--crop goes with --data: rendered faces have the crop that they are rendered with")
     if a.fold is not None and a.test_share is not None:
         raise UsageError("--fold and --test-share exclude each other")
     if Path(a.out).exists() and not Path(a.out).is_dir():
         raise UsageError(f"--out: expected a folder, got the file {a.out!r}")
     return TrainCommand(
-        method=a.method, out=a.out, data=a.data, rendered=_rendering(a, str(Path(a.out) / "faces.safetensors")),
-        settings=tuple(_setting(text) for text in a.set), batch=a.batch,
+        method=a.method, out=a.out, rendered=_rendering(a, str(Path(a.out) / "faces.safetensors")), data=a.data,
+        crop=a.crop, settings=tuple(_setting(text) for text in a.set), batch=a.batch,
         test_share=0.2 if a.test_share is None else a.test_share, fold=a.fold, seed=a.seed, threads=a.threads,
         log_every=a.log_every, sample_every=a.sample_every, checkpoint_every=a.checkpoint_every,
         device=a.device, dry_run=a.dry_run,
@@ -300,7 +287,7 @@ def read_edit(a) -> EditOptions:
             raise UsageError(f"--to: expected different labels with weights in [0, 1], got {a.to!r}")
         target[name] = weight
     if a.out is not None and len(a.photos) == 1 and not a.out.endswith("/") and not Path(a.out).is_dir():
-        _expect_suffix("--out", a.out, (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
+        gan_compare.expect_suffix("--out", a.out, (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"))
     return EditOptions(a.method, a.folder, tuple(a.photos), tuple(target.items()), a.out, a.detector)
 
 
@@ -313,20 +300,17 @@ def read_evaluate(a) -> EvaluateOptions:
     )
 
 
-def read_compare(a) -> CompareOptions:
-    """Consistent options from parsed arguments of `compare`; errors as `read_make_data`."""
-    _expect_suffix("--out", a.out, (".html",))
-    names = [Path(run).resolve().name for run in a.runs]
-    if len(set(names)) < len(names):
-        raise UsageError(f"RUN: expected folders of different names, which head the columns, got {', '.join(names)}")
-    return CompareOptions(tuple(a.runs), a.out, a.data, a.pairs, a.judge_steps, a.seed, a.threads)
-
-
 def _rendering(a, out: str) -> MakeDataOptions:
     kind = a.kind or "emotions"
     if a.emotions is not None and kind == "units":
         raise UsageError("--emotions goes with the kinds emotions and sequences only")
-    return MakeDataOptions(out, a.people or 250, a.size or 32, kind, a.emotions or "rafd", a.seed, a.jobs)
+    given = {name: getattr(a, name, None) for name in ("skins", "takes", "frames", "align", "crop")}
+    if given["takes"] is not None and kind != "emotions":
+        raise UsageError("--takes goes with the kind emotions only")
+    if given["frames"] is not None and kind == "emotions":
+        raise UsageError("--frames goes with the kinds units and sequences only")
+    given["skins"] = tuple(given["skins"] or ())
+    return MakeDataOptions(out, a.people or 250, a.size or 32, kind, a.emotions or "rafd", a.seed, a.jobs, **given)
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -351,11 +335,6 @@ def _fold(text: str) -> tuple[int, int]:
     if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second) and int(second) >= 2):
         raise argparse.ArgumentTypeError(f"expected a fold as in 1/4, got {text!r}")
     return int(first), int(second)
-
-
-def _expect_suffix(option: str, name: str, suffixes) -> None:
-    if Path(name).suffix.lower() not in suffixes:
-        raise UsageError(f"{option}: expected a name ending in {' or '.join(suffixes)}, got {name!r}")
 
 
 def _make_data(arguments) -> Report:
@@ -384,10 +363,3 @@ def _evaluate(arguments) -> Report:
     from affect3d.cli.gan_work import evaluate_run
 
     return evaluate_run(options)
-
-
-def _compare(arguments) -> Report:
-    options = read_compare(arguments)
-    from affect3d.cli.gan_compare import compare_runs
-
-    return compare_runs(options)

@@ -1,79 +1,105 @@
-"""What `affect3d gan compare` does: several runs measured on the same unseen people, on one page."""
+"""`affect3d gan compare`: what it is asked for; `gan_compare_work` does it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from affect3d.cli.gan_work import PEOPLE, need_torch, read_people, run_data
-from affect3d.cli.outputs import check_output
+from affect3d.cli import numbers
+from affect3d.cli.errors import UsageError
 from affect3d.cli.report import Report
-from affect3d.progress import terminal
 
-__all__ = ["compare_runs"]
+__all__ = ["CompareOptions", "add_action", "add_judging", "expect_suffix", "read_compare"]
 
 
-def compare_runs(options) -> Report:
-    """Measure every run on the people that none has seen (`CompareOptions`), and write page and numbers.
+@dataclass(frozen=True)
+class CompareOptions:
+    """What one run of `gan compare` was asked for.
 
-    Raises
-    ------
-    ValueError
-        If the runs were trained on different sets, or no person was kept apart by all of them.
+    Attributes
+    ----------
+    runs : tuple of str
+        Folders.
+    out : str
+        The page; numbers go beside it.
+    data : str, optional
+    wide : str, optional
+        The same faces, or those of the first people, with more around them, for the 3D route.
+    augment : int, optional
+        People of the table of recognition with added pictures, 0 for all; no table if left out.
+    augment_seeds : int
+    tsne : bool
+    pairs, judge_steps, seed, threads : int
+        As in `EvaluateOptions`.
     """
-    need_torch()
-    from affect3d.gan.comparison import Compared, shown_pairs, write_comparison
-    from affect3d.gan.data import FaceImages
-    from affect3d.gan.determinism import deterministic
-    from affect3d.gan.evaluation import evaluate_images, train_judges
-    from affect3d.gan.logs import write_json
-    from affect3d.gan.methods import judged_pairs, load_run, recipe
-    from affect3d.gan.recognizer import RecognizerOptions
 
-    page, numbers = Path(options.out), Path(options.out).with_suffix(".json")
-    check_output(page)
-    runs = [Path(run) for run in options.runs]
-    loaded = [load_run(run) for run in runs]
-    people = [read_people(run / PEOPLE) for run in runs]
-    faces = FaceImages.load(options.data if options.data else run_data(runs[0], people[0]["data"]))
-    for run, who in zip(runs, people):
-        if who["source"] != faces.source or {*who["train"], *who["test"]} != {*faces.subjects.tolist()}:
-            raise ValueError(f"{run}: was trained on another set of faces than {runs[0]}; name the set with --data")
-    unseen = faces.select(np.isin(faces.subject, list(set.intersection(*(set(who["test"]) for who in people)))))
-    seen = faces.select(np.isin(faces.subject, list(set.intersection(*(set(who["train"]) for who in people)))))
-    if not len(unseen) or not len(seen):
-        raise ValueError("runs: nobody was kept apart by all of them; train them with one --seed and --test-share")
-    shown, compared = shown_pairs(unseen), []
-    with deterministic(options.threads):
-        judges = train_judges(seen, RecognizerOptions(steps=options.judge_steps, seed=options.seed), terminal)
-        for run, (method, plan) in zip(runs, loaded):
-            module = recipe(method.name)
-            pairs = judged_pairs(method.name, unseen, options.pairs, np.random.default_rng(options.seed))
-            measures = evaluate_images(unseen, pairs, module.transform(method, unseen, pairs), judges)
-            compared.append(Compared(run.name, measures, _pictures(module, method, unseen, shown)))
-    notes = (
-        f"{len(unseen.subjects)} people whom no method has seen; recognizers trained on true pictures of "
-        f"{len(seen.subjects)} others.",
-        "Methods that only make faces neutral are measured on neutral targets, the others on all targets.",
+    runs: tuple[str, ...]
+    out: str
+    data: str | None = None
+    wide: str | None = None
+    augment: int | None = None
+    augment_seeds: int = 3
+    tsne: bool = False
+    pairs: int = 4000
+    judge_steps: int = 800
+    seed: int = 0
+    threads: int = 0
+
+
+def add_action(actions, common) -> None:
+    compare = actions.add_parser(
+        "compare", parents=[common], help="set trained methods side by side on one page", allow_abbrev=False
     )
-    write_comparison(page, unseen, shown, compared, notes)
-    data = {
-        "command": "gan compare", "data": faces.source, "people": len(unseen.subjects),
-        "runs": {str(run): {"method": plan["method"], "method_options": plan["method_options"], **c.measures}
-                 for run, (_, plan), c in zip(runs, loaded, compared)},
-        "outputs": {"page": str(page), "numbers": str(numbers)},
-    }  # fmt: skip
-    write_json(numbers, data)
-    return Report(data, (str(page), str(numbers)))
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="folders of finished runs on one set of faces")
+    compare.add_argument("--out", required=True, metavar="FILE.html")
+    compare.add_argument("--data", metavar="FILE", help="that set; default: as the first run names it")
+    compare.add_argument(
+        "--wide", metavar="FILE", help="the same people and seed from make-data with larger --size and --crop: adds "
+        "the 3D route (affect3d synthesize), fitted there; may be the first people only",
+    )  # fmt: skip
+    compare.add_argument(
+        "--augment", type=numbers.whole(0, 10**6), metavar="PEOPLE",
+        help="add a table: recognition trained on so many people (0: all) with and without the pictures of each run",
+    )  # fmt: skip
+    compare.add_argument("--augment-seeds", type=numbers.whole(1, 100), default=3, metavar="N", help="default 3")
+    compare.add_argument(
+        "--tsne", action="store_true",
+        help="add a figure of true and synthesized descriptors (needs affect3d[analysis])",
+    )  # fmt: skip
+    add_judging(compare)
+    compare.set_defaults(run=_compare)
 
 
-def _pictures(module, method, faces, pairs: np.ndarray) -> np.ndarray:
-    """What the method makes for `pairs`; white for pairs that it makes no picture for."""
-    made = np.full((len(pairs), *faces.size), 255, np.uint8)
-    for k in range(len(pairs)):
-        try:
-            made[k] = module.transform(method, faces, pairs[k : k + 1])[0]
-        except ValueError:  # a neutralizer, asked for a smile
-            continue
-    return made
+def add_judging(parser) -> None:
+    """Options that `compare` and `evaluate` share."""
+    parser.add_argument("--pairs", type=numbers.whole(1, 10**7), default=4000, help="at most (default 4000)")
+    parser.add_argument(
+        "--judge-steps", type=numbers.whole(1, 10**6), default=800, metavar="N", help="of training the recognizers"
+    )
+    parser.add_argument("--seed", type=numbers.whole(0, 2**31 - 1), default=0)
+    parser.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch")
+
+
+def read_compare(a) -> CompareOptions:
+    """Consistent options from parsed arguments of `compare`; errors as `gan.read_make_data`."""
+    expect_suffix("--out", a.out, (".html",))
+    names = [Path(run).resolve().name for run in a.runs]
+    if len(set(names)) < len(names):
+        raise UsageError(f"RUN: expected folders of different names, which head the columns, got {', '.join(names)}")
+    return CompareOptions(
+        tuple(a.runs), a.out, a.data, a.wide, a.augment, a.augment_seeds, a.tsne, a.pairs, a.judge_steps, a.seed,
+        a.threads,
+    )  # fmt: skip
+
+
+def expect_suffix(option: str, name: str, suffixes) -> None:
+    """Raise UsageError unless the file name ends as it should."""
+    if Path(name).suffix.lower() not in suffixes:
+        raise UsageError(f"{option}: expected a name ending in {' or '.join(suffixes)}, got {name!r}")
+
+
+def _compare(arguments) -> Report:
+    options = read_compare(arguments)
+    from affect3d.cli.gan_compare_work import compare_runs
+
+    return compare_runs(options)

@@ -10,26 +10,34 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.cli.errors import UsageError
+from affect3d.cli.gan_crop import crop_from, crop_of_file, read_crop, record_crop
 from affect3d.cli.outputs import check_output
 from affect3d.cli.report import Report
 from affect3d.progress import terminal
 
 __all__ = [
-    "PEOPLE", "edit_photos", "evaluate_run", "make_faces", "need_torch", "read_people", "run_data", "split_people",
-    "train_method",
+    "PEOPLE", "edit_photos", "evaluate_run", "make_faces", "need_torch", "read_people", "read_settings", "run_data",
+    "split_people", "train_method",
 ]  # fmt: skip
 
-#: Beside a run: who was trained on and who was kept apart.
+#: Beside a run: who was trained on and who was kept apart, and how their faces were cut out.
 PEOPLE = "people.json"
+
+#: Beside a run: the network that compares faces in its losses.
+IDENTITY = "identity.safetensors"
+
+#: Methods with such a network, which is trained on the faces at hand where no weights are named.
+_KNOW_FACES = ("fesgan", "exprgan")
 
 
 def make_faces(options) -> Report:
     """Render a set of faces (`MakeDataOptions`) and write it."""
     check_output(Path(options.out))
     faces = _render(options)
-    faces.save(options.out)
+    _save_faces(faces, options)
     data = {
         "command": "gan make-data", "outputs": {"faces": options.out}, "pictures": len(faces),
+        "crop": dataclasses.asdict(_rendered_crop(options)),
         "people": len(faces.subjects), "size": list(faces.size), "expressions": list(faces.expression_names),
         "units": list(faces.unit_names), "source": faces.source,
     }  # fmt: skip
@@ -58,7 +66,14 @@ def train_method(options) -> Report:
         faces = _faces(options, out)
         kept, apart = split_people(faces, options.test_share, options.seed, options.fold)
     module = recipe(options.method)
-    settings = _settings(module, options)
+    settings = read_settings(module, options.settings)
+    crop = _crop(options, faces)
+    known = out / IDENTITY
+    if options.method in _KNOW_FACES and "identity_weights" not in settings:
+        if known.exists():  # of a run that is continued, here or elsewhere
+            settings["identity_weights"] = str(known)
+        elif options.dry_run:
+            settings["identity_steps"] = 1  # its weights do not show in the plan
     try:
         batch = {} if options.batch is None else {"batch": options.batch}
         method, batches = module.prepare(kept, settings, seed=options.seed, **batch)
@@ -68,14 +83,18 @@ def train_method(options) -> Report:
         raise
     plan = describe(method, batches, run)
     if options.dry_run:
+        plan["crop"] = crop
         return Report({"command": "gan train", "dry_run": True, **plan}, _plan_lines(plan))
     out.mkdir(exist_ok=True)
     people = {
         "train": kept.subjects.tolist(), "test": [int(s) for s in apart], "source": faces.source,
         "data": str(Path(options.data).absolute()) if options.data is not None else "faces.safetensors",
+        "crop": crop,
     }  # fmt: skip
     _same_people(out / PEOPLE, people)
     write_json(out / PEOPLE, people)
+    if not known.exists():
+        _keep_identity(method, known, faces.source)
     result = train(method, batches, run, out, terminal)
     data = {
         "command": "gan train", "outputs": {"run": str(out), "weights": str(result.weights)}, "steps": result.steps,
@@ -93,7 +112,7 @@ def edit_photos(options) -> Report:
 
     method, _ = load_run(options.run, options.method)
     size, channels = method.options.size, method.options.channels
-    crop = CropOptions(size=size, channels=channels)
+    crop = _crop_of_run(Path(options.run), CropOptions(size=size, channels=channels))
     target = dict(options.target)
     names = [_edited_name(options, Path(photo)) for photo in options.photos]
     if len({str(n) for n in names}) < len(names):
@@ -199,12 +218,58 @@ def need_torch() -> None:
 
 
 def _render(options):
-    from affect3d.synthesis.rendered_people import make_data
+    from affect3d.synthesis.rendered_people import make_data, sampled_skins
 
     more = {} if options.kind == "units" else {"emotions": options.emotions}
+    more |= {name: value for name in ("takes", "frames", "align") if (value := getattr(options, name)) is not None}
+    if options.skins:
+        # one folder stands for its pictures
+        photos = options.skins[0] if len(options.skins) == 1 and Path(options.skins[0]).is_dir() else options.skins
+        more["skins"] = sampled_skins(photos, progress=terminal)
     return make_data(
-        options.people, options.size, options.seed, options.kind, workers=options.jobs, progress=terminal, **more
-    )
+        options.people, options.size, options.seed, options.kind, crop=_rendered_crop(options), workers=options.jobs,
+        progress=terminal, **more,
+    )  # fmt: skip
+
+
+def _rendered_crop(options):
+    from affect3d.gan.data import CropOptions
+
+    return CropOptions(size=options.size) if options.crop is None else read_crop(options.crop, options.size)
+
+
+def _save_faces(faces, options) -> None:
+    faces.save(options.out)
+    record_crop(options.out, _rendered_crop(options))
+
+
+def _crop(options, faces) -> dict:
+    """How the faces of a training were cut out (`TrainCommand`): as said, as their file says, or the default."""
+    from affect3d.gan.data import CropOptions
+
+    height, _, channels = faces.size
+    if options.crop is not None:
+        return dataclasses.asdict(read_crop(options.crop, height, channels))
+    crop = crop_of_file(options.data) if options.data is not None else _rendered_crop(options.rendered)
+    return dataclasses.asdict(crop or CropOptions(size=height, channels=channels))
+
+
+def _crop_of_run(run: Path, default):
+    """What people.json says of the crop, for pictures of `default`'s size; `default` for runs that do not say."""
+    path = (run if run.is_dir() else run.parent) / PEOPLE
+    kept = read_people(path).get("crop") if path.exists() else None
+    if kept is None:
+        return default
+    return dataclasses.replace(crop_from(kept), size=default.size, channels=default.channels)
+
+
+def _keep_identity(method, path: Path, source: str) -> None:
+    """Write the Light CNN that the method compares faces by, if it has one."""
+    from affect3d.gan.identity import LightCNN, save_light_cnn
+
+    for network in method.networks.values():
+        if isinstance(network, LightCNN):
+            save_light_cnn(path, network, source)
 
 
 def _faces(options, out: Path):
@@ -219,15 +284,15 @@ def _faces(options, out: Path):
         return _render(options.rendered)
     out.mkdir(exist_ok=True)
     faces = _render(options.rendered)
-    faces.save(path)
+    _save_faces(faces, options.rendered)
     return faces
 
 
-def _settings(module, options) -> dict:
-    """Texts of --set as values of the types that the method's options have."""
+def read_settings(module, given) -> dict:
+    """Texts of --set, (name, text) each, as values of the types that the options of a recipe have."""
     kinds = typing.get_type_hints(module.OPTIONS)
     settings = {}
-    for name, text in options.settings:
+    for name, text in given:
         kind = kinds.get(name, str)
         try:
             if kind is bool:
@@ -246,6 +311,8 @@ def _same_people(path: Path, people: dict) -> None:
     there = read_people(path) if path.exists() else people
     if any(there[part] != people[part] for part in ("train", "test")):
         raise ValueError(f"{path}: belongs to a run with other people; name another folder or remove it")
+    if there.get("crop") not in (None, people["crop"]):
+        raise ValueError(f"{path}: belongs to a run with the crop {there['crop']}; name another folder or remove it")
 
 
 def read_people(path: Path) -> dict:
@@ -282,6 +349,7 @@ def _plan_lines(plan: dict) -> tuple[str, ...]:
     lines = [f"{plan['method']}, data {plan['data']}"]
     lines += [f"  {name}: {value}" for name, value in plan["method_options"].items()]
     lines += [f"  {name}: {value}" for name, value in plan["train_options"].items()]
+    lines.append(f"  crop: {plan['crop']}")
     lines += [f"  stage {stage['name']}: {stage['steps']} steps" for stage in plan["stages"]]
     return (*lines, *(f"  network {name}: {count} parameters" for name, count in plan["networks"].items()))
 

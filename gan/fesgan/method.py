@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from affect3d.gan.determinism import seeded
 from affect3d.gan.fesgan.losses import continuous_label, intra_class_loss, other_labels
-from affect3d.gan.fesgan.networks import build_networks
+from affect3d.gan.fesgan.networks import build_networks, trunk_pools
 from affect3d.gan.identity.light_cnn import LightCNN, LightCNNOptions
 from affect3d.gan.identity.training import SMALL_LIGHT_CNN
 from affect3d.gan.layers import gradient_parameters
@@ -124,8 +124,10 @@ class FESGAN:
             raise ValueError(f"identity: expected a network with {o.identity}, got {identity.options}")
         with seeded(o.seed):
             known = LightCNN(o.identity)
+            self.pools = trunk_pools(o.identity.size)
             self.networks = build_networks(
-                o.size, o.channels, o.width, o.code, len(o.labels), known.trunk_channels, o.identity.size // 8
+                o.size, o.channels, o.width, o.code, len(o.labels), known.trunk_channels(self.pools),
+                o.identity.size >> self.pools,
             )
         if identity is not None:
             known.load_state_dict(identity.state_dict())
@@ -169,7 +171,7 @@ class FESGAN:
 
     def features(self, x: Tensor) -> Tensor:
         """R_ext(x), (N, 512)."""
-        return self.networks["R"].ext(self.networks["F_id"].trunk(x))
+        return self.networks["R"].ext(self.networks["F_id"].trunk(x, self.pools))
 
     def recognize(self, x: Tensor) -> Tensor:
         """Logits (N, K) of R."""

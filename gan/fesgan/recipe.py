@@ -9,6 +9,7 @@ from affect3d.gan import recipes
 from affect3d.gan.batches import EpochBatches, fingerprint
 from affect3d.gan.data.pairs import same_class_pairs
 from affect3d.gan.fesgan.method import FESGAN, FESGANOptions
+from affect3d.gan.identity.light_cnn import LightCNN
 
 __all__ = ["OPTIONS", "edit", "figures", "prepare", "restore", "transform"]
 
@@ -18,7 +19,9 @@ OPTIONS = FESGANOptions
 _GIVEN = ("labels", "size", "channels", "identity", "seed")
 
 
-def prepare(faces, settings: dict, batch: int = 16, seed: int = 0) -> tuple[FESGAN, EpochBatches]:
+def prepare(
+    faces, settings: dict, batch: int = 16, seed: int = 0, identity: LightCNN | None = None
+) -> tuple[FESGAN, EpochBatches]:
     """The method with initial weights, and its batches.
 
     Parameters
@@ -27,10 +30,13 @@ def prepare(faces, settings: dict, batch: int = 16, seed: int = 0) -> tuple[FESG
         Square pictures with expressions; rows without are left out.
     settings : dict
         Fields of `FESGANOptions` but those that follow from `faces`; besides "identity_weights", a file with the
-        published weights of Light CNN-29, and "identity_steps" of the training of a small one where there is none.
+        weights of a Light CNN (`load_light_cnn`), and "identity_steps" of the training of a small one on `faces` where
+        there is none.
     batch : int
         Pictures of a batch; 16 in the paper.
     seed : int
+    identity : LightCNN, optional
+        Taken instead of one from a file or one trained here: the paper's has seen many other people.
 
     Raises
     ------
@@ -43,7 +49,8 @@ def prepare(faces, settings: dict, batch: int = 16, seed: int = 0) -> tuple[FESG
     settings = dict(settings)
     weights, steps = settings.pop("identity_weights", None), int(settings.pop("identity_steps", 400))
     pairs = same_class_pairs(faces, np.random.default_rng(seed))
-    identity = recipes.identity_network(faces, weights, steps, seed)
+    if identity is None:
+        identity = recipes.identity_network(faces, weights, steps, seed)
     options = FESGANOptions(
         **settings, labels=faces.expression_names, size=size, channels=channels, identity=identity.options, seed=seed
     )

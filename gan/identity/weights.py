@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from affect3d.gan.identity.light_cnn import LIGHT_CNN_29, LIGHT_CNN_29_V2, LightCNN
+from affect3d.gan.identity.light_cnn import LIGHT_CNN_29, LIGHT_CNN_29_V2, LightCNN, LightCNNOptions
 from affect3d.gan.identity.vgg_face import VGGFace
+from affect3d.io.atomic import atomic_path
 
-__all__ = ["load_light_cnn", "load_vgg_face", "read_state_dict"]
+__all__ = ["load_light_cnn", "load_vgg_face", "read_state_dict", "save_light_cnn"]
+
+#: Key of the options in the header of a file of `save_light_cnn`.
+_OPTIONS = "affect3d.light_cnn"
 
 
 def read_state_dict(path) -> dict[str, Tensor]:
@@ -50,13 +56,33 @@ def read_state_dict(path) -> dict[str, Tensor]:
     return content
 
 
-def load_light_cnn(path) -> LightCNN:
-    """Light CNN-29 with weights of the authors' release ("LightCNN_29Layers_checkpoint" or its second version).
+def save_light_cnn(path, network: LightCNN, source: str = "") -> None:
+    """Write a Light CNN of any size as safetensors with its options, for `load_light_cnn`.
 
     Parameters
     ----------
     path : str or Path
-        The release's file, or the same state dict as safetensors.
+        The file appears complete or not at all.
+    network : LightCNN
+    source : str
+        What it was trained on, in a sentence.
+    """
+    from safetensors.torch import save
+
+    header = {_OPTIONS: json.dumps({**asdict(network.options), "source": source}, sort_keys=True)}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        Path(temporary).write_bytes(save(tensors, metadata=header))
+
+
+def load_light_cnn(path) -> LightCNN:
+    """Light CNN-29 with weights of the authors' release ("LightCNN_29Layers_checkpoint" or its second version),
+    or a Light CNN that `save_light_cnn` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+        The release's file, the same state dict as safetensors, or a file of `save_light_cnn`.
 
     Returns
     -------
@@ -72,8 +98,28 @@ def load_light_cnn(path) -> LightCNN:
         If the file cannot be read.
     """
     content = read_state_dict(path)
+    own = _saved_options(Path(path))
+    if own is not None:
+        return _fill(LightCNN(own), content, path)
     options = LIGHT_CNN_29 if "fc.filter.weight" in content else LIGHT_CNN_29_V2
     return _fill(LightCNN(options), {k: v for k, v in content.items() if not k.startswith("fc2.")}, path)
+
+
+def _saved_options(path: Path) -> LightCNNOptions | None:
+    """What `save_light_cnn` wrote into the header of the file; None for other files."""
+    if path.suffix != ".safetensors":
+        return None
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_OPTIONS)
+    if text is None:
+        return None
+    try:
+        given = json.loads(text)
+        return LightCNNOptions(**{k: v for k, v in given.items() if k != "source"})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its header describes no Light CNN ({error})") from None
 
 
 #: Places of the convolutions in torchvision's `vgg16().features`, in their order.

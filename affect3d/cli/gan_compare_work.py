@@ -1,0 +1,195 @@
+"""What `affect3d gan compare` does: several runs measured on the same unseen people, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from affect3d.cli.gan_crop import crop_from, crop_of_file
+from affect3d.cli.gan_work import PEOPLE, need_torch, read_people, run_data
+from affect3d.cli.outputs import check_output
+from affect3d.cli.report import Report
+from affect3d.progress import terminal
+
+__all__ = ["ROUTE", "compare_runs"]
+
+#: Heading of the 3D route.
+ROUTE = "3D route"
+
+
+def compare_runs(options) -> Report:
+    """Measure every run on the people that none has seen (`CompareOptions`), and write page and numbers.
+
+    Raises
+    ------
+    ValueError
+        If the runs were trained on different sets, or no person was kept apart by all of them.
+    """
+    need_torch()
+    if options.tsne:
+        _need_figures()
+    from affect3d.gan.comparison import Compared, shown_pairs, write_comparison
+    from affect3d.gan.data import FaceImages
+    from affect3d.gan.determinism import deterministic
+    from affect3d.gan.evaluation import evaluate_images, train_judges
+    from affect3d.gan.logs import write_json
+    from affect3d.gan.methods import judged_pairs, load_run, recipe
+    from affect3d.gan.recognizer import RecognizerOptions
+
+    page, numbers = Path(options.out), Path(options.out).with_suffix(".json")
+    check_output(page)
+    runs = [Path(run) for run in options.runs]
+    loaded = [load_run(run) for run in runs]
+    people = [read_people(run / PEOPLE) for run in runs]
+    faces = FaceImages.load(options.data if options.data else run_data(runs[0], people[0]["data"]))
+    for run, who in zip(runs, people):
+        if who["source"] != faces.source or {*who["train"], *who["test"]} != {*faces.subjects.tolist()}:
+            raise ValueError(f"{run}: was trained on another set of faces than {runs[0]}; name the set with --data")
+    unseen = faces.select(np.isin(faces.subject, list(set.intersection(*(set(who["test"]) for who in people)))))
+    seen = faces.select(np.isin(faces.subject, list(set.intersection(*(set(who["train"]) for who in people)))))
+    wide = None if options.wide is None else _wide(options.wide, unseen, people[0])
+    if wide is not None:  # all methods on the same faces
+        unseen = unseen.select(np.isin(unseen.subject, wide[0].faces.subjects))
+    if not len(unseen) or not len(seen):
+        raise ValueError("runs: nobody was kept apart by all of them; train them with one --seed and --test-share")
+    shown, compared, made_by = shown_pairs(unseen), [], {}
+    with deterministic(options.threads):
+        judges = train_judges(seen, RecognizerOptions(steps=options.judge_steps, seed=options.seed), terminal)
+        for run, (method, plan) in zip(runs, loaded):
+            module = recipe(method.name)
+            pairs = judged_pairs(method.name, unseen, options.pairs, np.random.default_rng(options.seed))
+            images = module.transform(method, unseen, pairs)
+            made_by[run.name] = pairs, images
+            measures = evaluate_images(unseen, pairs, images, judges)
+            compared.append(Compared(run.name, measures, _pictures(module, method, unseen, shown)))
+        if wide is not None:
+            pairs = judged_pairs("", unseen, options.pairs, np.random.default_rng(options.seed))
+            measures, images, look = _route(*wide, unseen, pairs, shown, judges)
+            made_by[ROUTE] = pairs, images
+            compared.append(Compared(ROUTE, measures, look))
+        sections, more = _sections(options, runs, loaded, seen, unseen, judges, made_by)
+    notes = (
+        f"{len(unseen.subjects)} people whom no method has seen; recognizers trained on true pictures of "
+        f"{len(seen.subjects)} others.",
+        "Methods that only make faces neutral are measured on neutral targets, the others on all targets.",
+    )
+    if wide is not None:
+        notes += (
+            f"{ROUTE}: affect3d synthesize, its head fitted in the same pictures drawn wider and with more pixels, "
+            "asked by the target's valence and arousal instead of its label, cut out as the others are.",
+        )
+    write_comparison(page, unseen, shown, compared, notes, sections)
+    data = {
+        "command": "gan compare", "data": faces.source, "people": len(unseen.subjects),
+        "runs": {str(run): {"method": plan["method"], "method_options": plan["method_options"], **c.measures}
+                 for run, (_, plan), c in zip(runs, loaded, compared)},
+        **({ROUTE: compared[-1].measures} if wide is not None else {}), **more,
+        "outputs": {"page": str(page), "numbers": str(numbers)},
+    }  # fmt: skip
+    write_json(numbers, data)
+    return Report(data, (str(page), str(numbers)))
+
+
+def _need_figures() -> None:
+    """Raise ImportError before the work, not behind it."""
+    from importlib.util import find_spec
+
+    if any(find_spec(name) is None for name in ("sklearn", "matplotlib")):
+        raise ImportError("--tsne needs scikit-learn and matplotlib: pip install 'affect3d[analysis]'")
+
+
+def _wide(path, unseen, people: dict):
+    """Wide pictures of those of the unseen people who are in the file, and the crop of the set's faces."""
+    from affect3d.cli.gan_route3d import WideFaces
+    from affect3d.gan.data import CropOptions, FaceImages
+
+    crop = crop_of_file(path)
+    if crop is None:
+        raise ValueError(f"{path}: its header says nothing of a crop; make it with affect3d gan make-data --crop")
+    faces = FaceImages.load(path)
+    faces = faces.select(np.isin(faces.subject, unseen.subjects))
+    if not len(faces):
+        raise ValueError(f"{path}: holds nobody whom the methods have not seen; make it of more --people")
+    narrow = crop_from(people["crop"]) if people.get("crop") else CropOptions(unseen.size[0], channels=unseen.size[2])
+    wide = WideFaces(faces, crop)
+    wide.check(unseen.select(np.isin(unseen.subject, faces.subjects)), narrow)
+    return wide, narrow
+
+
+def _route(wide, crop, unseen, pairs, shown, judges):
+    """Measures of the 3D route, its pictures for `pairs`, and those for the rows that are shown."""
+    from affect3d.affect import default_statistics
+    from affect3d.cli.gan_route3d import through_3d
+    from affect3d.gan.evaluation import evaluate_images
+
+    # together, so that each source is fitted once
+    result = through_3d(wide, unseen, crop, np.concatenate([pairs, shown]), default_statistics(), progress=terminal)
+    images, look = np.split(result.images, [len(pairs)])
+    measures = evaluate_images(unseen, pairs, images, judges)
+    return {**measures, "no_face_found": float(result.failed[: len(pairs)].mean())}, images, look
+
+
+def _sections(options, runs, loaded, seen, unseen, judges, made_by):
+    """What was asked for besides: HTML sections and their numbers."""
+    from affect3d.gan.augmentation import augmentation_table
+    from affect3d.gan.comparison import augmentation_section, picture_section
+    from affect3d.gan.methods import TO_NEUTRAL
+    from affect3d.gan.recognizer import RecognizerOptions
+
+    sections, numbers = [], {}
+    if options.augment is not None:
+        editors = {run.name: _editor(method) for run, (method, _) in zip(runs, loaded) if method.name not in TO_NEUTRAL}
+        judge = RecognizerOptions(steps=max(1, options.judge_steps // 2), seed=options.seed)
+        table = augmentation_table(
+            seen, unseen, editors, options.augment, options.augment_seeds, judge, terminal
+        )
+        sections.append(augmentation_section(table))
+        numbers["augmentation"] = table
+    if options.tsne and judges.expression is not None:
+        sections.append(picture_section(
+            "True and synthesized pictures by t-SNE",
+            "Descriptors of the recognizer of expressions, all panels in one embedding: dots are true targets, crosses "
+            "synthesized pictures of the label of that colour. A method whose crosses lie in the dots of their colour "
+            "shows that expression as this recognizer knows it.", _tsne(unseen, judges, made_by, options.seed),
+        ))  # fmt: skip
+    return tuple(sections), numbers
+
+
+def _editor(method):
+    from affect3d.gan.methods import recipe
+
+    def edit(images, label):
+        return recipe(method.name).edit(method, images, {label: 1.0})
+
+    labels = method.options.labels
+    # neutral is what expressive methods make of weight 0, where it is no label of theirs
+    return edit, (*labels, "neutral") if method.name == "exprgan" else labels
+
+
+def _tsne(unseen, judges, made_by, seed: int, most: int = 300) -> bytes:
+    """A panel for each method: at most `most` of its pictures and their true targets."""
+    from affect3d.gan.embedding import embedded, embedding_figure
+
+    parts, labels, names = [], [], []
+    for name, (pairs, images) in made_by.items():
+        some = np.random.default_rng(seed).permutation(len(pairs))[:most]
+        some = some[unseen.expression[pairs[some, 1]] >= 0]
+        target = pairs[some, 1]
+        parts += [judges.expression.descriptors(unseen.images[target]), judges.expression.descriptors(images[some])]
+        labels.append(unseen.expression[target])
+        names.append(name)
+    places = np.split(embedded(np.concatenate(parts), seed), np.cumsum([len(p) for p in parts])[:-1])
+    panels = {n: (places[2 * k], labels[k], places[2 * k + 1], labels[k]) for k, n in enumerate(names)}
+    return embedding_figure(panels, unseen.expression_names)
+
+
+def _pictures(module, method, faces, pairs: np.ndarray) -> np.ndarray:
+    """What the method makes for `pairs`; white for pairs that it makes no picture for."""
+    made = np.full((len(pairs), *faces.size), 255, np.uint8)
+    for k in range(len(pairs)):
+        try:
+            made[k] = module.transform(method, faces, pairs[k : k + 1])[0]
+        except ValueError:  # a neutralizer, asked for a smile
+            continue
+    return made

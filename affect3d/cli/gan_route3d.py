@@ -1,0 +1,156 @@
+"""The 3D route on the faces that the 2D methods are measured on: fitted in wider pictures, cut out as theirs are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from affect3d.gan.data.crops import CropOptions, crop_transform
+from affect3d.progress import Progress, silent
+
+__all__ = ["RouteResult", "WideFaces", "narrow_window", "through_3d"]
+
+
+@dataclass(frozen=True, eq=False)
+class WideFaces:
+    """The same pictures as a set's, row by row, with more around the faces and more pixels.
+
+    Attributes
+    ----------
+    faces : FaceImages
+    crop : CropOptions
+        Its window; `align` must be that of the set.
+    """
+
+    faces: object
+    crop: CropOptions
+
+    def check(self, faces, crop: CropOptions) -> None:
+        """Refuse another set than `faces` with windows `crop` in larger pictures.
+
+        Raises
+        ------
+        ValueError
+        """
+        same = len(self.faces) == len(faces) and all(
+            np.array_equal(getattr(self.faces, name), getattr(faces, name))
+            for name in ("subject", "expression", "sequence", "frame")
+        )
+        if not same or self.faces.expression_names != faces.expression_names:
+            raise ValueError("wide: expected the same people and pictures as in the set, row by row")
+        if self.crop.align != crop.align or self.crop.margin - abs(self.crop.lift - crop.lift) < crop.margin:
+            raise ValueError(f"wide: expected windows around those of {crop}, got {self.crop}")
+
+
+@dataclass(frozen=True, eq=False)
+class RouteResult:
+    """What the 3D route made.
+
+    Attributes
+    ----------
+    images : (P, H, W, C) uint8
+        Cut out as the set's faces; the source where no face was found.
+    failed : (P,) bool
+        No face was found in the wide source.
+    """
+
+    images: np.ndarray
+    failed: np.ndarray
+
+
+def narrow_window(wide: CropOptions, narrow: CropOptions) -> np.ndarray:
+    """(3, 3) from pixels of a wide crop to pixels of a narrow one of the same face and alignment."""
+    side_w, side_n = 1 + 2 * wide.margin, 1 + 2 * narrow.margin  # in the longer side of the landmarks' box
+    scale = side_w / wide.size * narrow.size / side_n
+    # both windows stand above the middle of the same box, by their lifts
+    shift = (np.array([0.0, narrow.lift - wide.lift]) + (side_n - side_w) / 2) * narrow.size / side_n
+    return np.array([[scale, 0, 0.5 * scale - 0.5 + shift[0]], [0, scale, 0.5 * scale - 0.5 + shift[1]], [0, 0, 1]])
+
+
+def through_3d(
+    wide: WideFaces, faces, crop: CropOptions, pairs: np.ndarray, statistics, model=None, progress: Progress = silent
+) -> RouteResult:
+    """The sources of `pairs` with the valence and arousal of the targets, by `synthesis.Portrait`.
+
+    The head is fitted once for each source.  It gets the target's valence and arousal, not its label: that is what
+    the 3D route is asked by.  The result is cut out by its own landmarks, as the faces of the set were by theirs.
+    What differs between the detector's idea of the 68 points and the set's is taken from the source, where both are
+    known.
+
+    Parameters
+    ----------
+    wide : WideFaces
+    faces : FaceImages
+        With valence and arousal.
+    crop : CropOptions
+        Of `faces`.
+    pairs : (P, 2) int array
+        Rows of source and target.
+    statistics : ClassStatistics
+        Which answer for valence and arousal.
+    model : MorphableModel, optional
+        The default head.
+    progress : callable
+
+    Raises
+    ------
+    ValueError
+        If the sets do not belong together, or a target has no valence or arousal.
+    """
+    from affect3d.detect import NoFaceError
+    from affect3d.synthesis.portrait import Portrait
+
+    wide.check(faces, crop)
+    if not np.isfinite([faces.valence[pairs[:, 1]], faces.arousal[pairs[:, 1]]]).all():
+        raise ValueError("pairs: a target has no valence or arousal, by which the 3D route is asked")
+    if model is None:
+        from affect3d.model.load import load_model
+
+        model = load_model("default", progress)
+    made = faces.images[pairs[:, 0]].copy()
+    failed, done = np.zeros(len(pairs), bool), 0
+    inside = narrow_window(wide.crop, crop)
+    for source in np.unique(pairs[:, 0]):
+        own = np.flatnonzero(pairs[:, 0] == source)
+        try:
+            portrait = Portrait.from_photo(_colour(wide.faces.images[source]), model)
+        except NoFaceError:
+            failed[own] = True
+            portrait = None
+        for k in own:
+            if portrait is not None:
+                target = pairs[k, 1]
+                result = portrait.express(float(faces.valence[target]), float(faces.arousal[target]), statistics)
+                seen = _window(portrait, crop)
+                moved = crop_transform(result.landmarks.points[:, :2], crop).matrix()
+                made[k] = _cut(result.image, inside @ np.linalg.inv(seen) @ moved, crop)
+            done += 1
+            progress(done, len(pairs), "the 3D route")
+    return RouteResult(made, failed)
+
+
+def _window(portrait, crop) -> np.ndarray:
+    """(3, 3) of the crop by the landmarks that the detector finds in the source."""
+    from affect3d.detect.schemes import to_ibug68
+
+    return crop_transform(to_ibug68(portrait.detection.landmarks).points[:, :2], crop).matrix()
+
+
+def _cut(image, matrix, crop: CropOptions) -> np.ndarray:
+    """The window as (size, size, channels) uint8, drawn larger and averaged so that nothing aliases."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    factor = int(np.clip(np.ceil(1 / scale), 1, max(4096 // crop.size, 1)))
+    matrix = matrix[:2] * factor
+    matrix[:, 2] += (factor - 1) / 2
+    side = crop.size * factor
+    drawn = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    window = drawn.reshape(crop.size, factor, crop.size, factor, 3).mean((1, 3), dtype=np.float32)
+    if crop.channels == 1:
+        window = window @ np.float32([[0.299], [0.587], [0.114]])  # luma of ITU-R BT.601, as in `crop_image`
+    return np.clip(np.rint(window), 0, 255).astype(np.uint8)
+
+
+def _colour(image) -> np.ndarray:
+    return np.ascontiguousarray(np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image)
