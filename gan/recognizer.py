@@ -131,7 +131,7 @@ def train_recognizer(
             for group in optimizer.param_groups:
                 group["lr"] = o.learning_rate * 0.5 * (1 + np.cos(np.pi * step / o.steps))
             rows = torch.randperm(len(images))[:batch]
-            x = _varied(to_images(images[rows.numpy()]), o)
+            x = varied(to_images(images[rows.numpy()]), o)
             loss = functional.cross_entropy(network(x), target[rows], label_smoothing=o.smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -140,7 +140,7 @@ def train_recognizer(
     return network.eval()
 
 
-def _varied(x: Tensor, o: RecognizerOptions) -> Tensor:
+def varied(x: Tensor, o: RecognizerOptions) -> Tensor:
     """Pictures moved, mirrored and lit at random by torch's global generator."""
     if o.mirror:
         flipped = torch.rand(len(x)) < 0.5

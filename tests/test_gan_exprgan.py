@@ -226,6 +226,76 @@ def test_codes_of_strengths_and_levels():
         applications.level_code(method, y, 2)
 
 
+def test_controlled_codes_are_those_of_training_at_even_draws():
+    method, y = ExprGAN(SMALL), torch.tensor([1, 0])
+    for magnitude in (0.0, 0.3, 1.0):
+        expected = controller(method.one_hot(y), torch.full((2, 2), -magnitude))
+        torch.testing.assert_close(applications.controlled_code(method, y, magnitude), expected)
+    assert torch.equal(applications.controlled_code(method, y, 1), applications.strength_code(method, y, 1.0))
+    for wrong in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="magnitude"):
+            applications.controlled_code(method, y, wrong)
+
+
+def test_the_intensity_curve_measures_each_label_along_its_own_units():
+    """A painter that shows block k of the code in row k, and a reader of these rows: the curve is known."""
+    method = ExprGAN(SMALL)
+    seen = []
+
+    def paint(x, c):
+        seen.append(x)
+        rows = c.reshape(len(c), 3, 2).mean(2).clamp(min=0) - 0.5  # half of each block's mean: no clipping
+        out = torch.zeros_like(x)
+        out[:, :, :3, :] = rows[:, None, :, None]
+        return out
+
+    method.synthesize = paint
+    read = lambda images: images[:, :3, 0, 0] / 127.5 - 0.5  # noqa: E731
+    images = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
+    codes = applications.controlled_code
+    curve = applications.intensity_curve(method, read, images, 2 * np.eye(3), (0.0, 0.5, 1.0), codes)
+    assert curve.strength.shape == (3, 3, 5) and len(seen) == 9
+    expected = np.broadcast_to(np.array([0, 0.25, 0.5])[None, :, None], (3, 3, 5))  # m * 2 / 2^2
+    np.testing.assert_allclose(curve.strength, expected, atol=0.005)
+    assert curve.monotone and curve.rising == 1
+    edited = applications.intensity_curve(method, read, images, 2 * np.eye(3), (-1, 0, 1))  # as `edit` sets weights
+    np.testing.assert_allclose(edited.mean, np.tile([0, 0, 0.5], (3, 1)), atol=0.005)
+    flat = applications.IntensityCurve(curve.values, curve.strength[:, [1, 2, 0]])
+    assert not flat.monotone and flat.rising == 0.5
+    with pytest.raises(ValueError, match="values"):
+        applications.intensity_curve(method, read, images, np.eye(3), (0.5, 0.2))
+    with pytest.raises(ValueError, match="directions"):
+        applications.intensity_curve(method, read, images, np.eye(3)[:2])
+
+
+def test_identities_may_be_compared_on_a_part_of_the_batch_without_bias():
+    """L_id of all six pictures is the mean of those of two at a time: every picture counts the same on average."""
+    method = ExprGAN(SMALL)
+    x, x_hat = small_batch()["x"], small_batch()["x"].flip(0) * 0.5
+    y, c, g = method.one_hot(small_batch()["y"]), torch.zeros(6, 6), torch.zeros(6, 6)
+    whole = method.generator_losses("reconstruct", x, x_hat, y, c, g)
+    partly = ExprGAN(replace(SMALL, compared=2), method.networks["phi"])
+    parts = []
+    for k in (0, 2, 4):
+        order = [k, k + 1, *(j for j in range(6) if j not in (k, k + 1))]
+        parts.append(partly.generator_losses("reconstruct", x[order], x_hat[order], y[order], c, g))
+    torch.testing.assert_close(sum(p["L_id"] for p in parts) / 3, whole["L_id"])
+    assert abs(float(parts[0]["L_id"] - parts[1]["L_id"])) > 1e-6
+    torch.testing.assert_close(parts[0]["L_pixel"], whole["L_pixel"])  # all others see the whole batch
+    with pytest.raises(ValueError, match="compared"):
+        replace(SMALL, compared=-1)
+
+
+def test_small_pictures_have_defaults_of_their_own_that_settings_override():
+    names = ("happiness", "neutral", "surprise")
+    small, _ = recipe.prepare(drawn_faces(4, names=names), {"identity_steps": 1}, batch=4)
+    assert {name: getattr(small.options, name) for name in recipe.SMALL} == recipe.SMALL
+    chosen, _ = recipe.prepare(drawn_faces(4, names=names), {"identity_steps": 1, "width": 8, "compared": 0}, batch=4)
+    assert (chosen.options.width, chosen.options.compared) == (8, 0)
+    paper = ExprGANOptions()
+    assert (paper.width, paper.compared, paper.learning_rate, paper.size) == (64, 0, 2e-4, 128)
+
+
 def test_transfer_takes_the_identity_of_one_and_the_code_of_the_other():
     method = ExprGAN(SMALL)
     for network in method.networks.values():

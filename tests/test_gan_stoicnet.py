@@ -21,7 +21,8 @@ from affect3d.gan.stoicnet.losses import (  # noqa: E402
 from affect3d.gan.training import TrainOptions, train  # noqa: E402
 
 SMALL = StoicNetOptions(
-    steps_reconstruct=3, steps_enhance=2, steps_neutralize=2, size=16, width=4, code=5, blocks=2, warmup=4
+    steps_reconstruct=3, steps_enhance=2, steps_neutralize=2, size=16, width=4, code=5, blocks=2, enhancer=4,
+    enhance_from=0, W_kl=1e-3, warmup=4,
 )  # fmt: skip
 
 
@@ -191,6 +192,58 @@ def test_the_discriminator_sees_the_unenhanced_picture_too():
     assert torch.equal(seen[0], batch["x"]) and torch.equal(seen[1], lows[0]) and not torch.equal(seen[2], lows[0])
 
 
+def test_an_enhancer_that_joins_later_leaves_the_autoencoder_as_it_was():
+    """The saving of `enhance_from` costs nothing: Enc and Dec end with the same bytes, Enh and Dis wait."""
+    batch, ended = small_batch(), {}
+    for share in (0.0, 0.5):
+        method = StoicNet(replace(SMALL, steps_reconstruct=4, enhance_from=share))
+        method.begin("reconstruct")
+        names, before = [], weights_of(method.networks)
+        for k in range(4):
+            names.append(set(method.step("reconstruct", batch, torch.Generator().manual_seed(k), k)))
+            if k == 1:
+                early = changed(method.networks, before)
+        ended[share] = weights_of({k: method.networks[k] for k in ("Enc", "Dec")})
+        assert early == ({"Enc", "Dec"} if share else {"Enc", "Dec", "Enh", "Dis"})
+        assert [("L_Dis" in n) for n in names] == [k >= 4 * share for k in range(4)]
+    for name in ended[0.0]:
+        for a, b in zip(ended[0.0][name], ended[0.5][name]):
+            assert torch.equal(a, b), name
+
+
+def test_learning_rates_fall_to_a_hundredth_over_the_steps_of_each_network():
+    method = StoicNet(replace(SMALL, steps_reconstruct=10, steps_enhance=10, steps_neutralize=8, enhance_from=0.5))
+    rate = lambda name: method.optimizers[name].param_groups[0]["lr"]  # noqa: E731
+    full, batch = SMALL.learning_rate, small_batch()
+    found = []
+    for stage, index in (("reconstruct", 0), ("reconstruct", 5), ("enhance", 0), ("enhance", 9), ("neutralize", 4)):
+        method.begin(stage)
+        method.step(stage, batch, torch.Generator().manual_seed(0), index)
+        found.append([rate(name) / full for name in ("VAE", "Enh", "Ntr")])
+    cosine = lambda done: 0.01 + 0.495 * (1 + np.cos(np.pi * done))  # noqa: E731
+    assert found[0][0] == found[1][1] == pytest.approx(1)  # Enh starts when it joins, at step 5
+    assert found[1][0] == pytest.approx(cosine(5 / 20)) and found[2][0] == pytest.approx(cosine(0.5))
+    assert found[2][1] == pytest.approx(cosine(5 / 15)) and found[3][1] == pytest.approx(cosine(14 / 15))
+    assert found[3][0] == pytest.approx(cosine(19 / 20)) and found[4][2] == pytest.approx(cosine(0.5))
+    assert rate("Dis") == SMALL.discriminator_rate
+
+
+def test_half_of_the_pictures_are_mirrored_and_pairs_together():
+    faces = drawn_faces(6, 16, 1)
+    marked = faces.images.copy()
+    marked[:, :, 0], marked[:, :, -1] = 255, 0  # left and right can be told
+    _, batches = recipe.prepare(replace(faces, images=marked), dict(width=4), batch=18)
+    left = {"x": [], "x_e": []}
+    for k in range(20):
+        left["x"] += (batches.batch("reconstruct", k)["x"][:, 0, 0, 0] > 0).tolist()
+        pair = batches.batch("neutralize", k)
+        assert torch.equal(pair["x_e"][:, 0, 0, 0], pair["x_n"][:, 0, 0, 0])
+        left["x_e"] += (pair["x_e"][:, 0, 0, 0] > 0).tolist()
+    assert 0.4 < np.mean(left["x"]) < 0.6 and 0.4 < np.mean(left["x_e"]) < 0.6
+    assert (batches.preview()["x_e"][:, 0, 0, 0] > 0).all()  # what is looked at is not turned
+    np.testing.assert_array_equal(marked[:, :, 0], 255)  # nor is the caller's set
+
+
 def test_sharpening_is_the_usual_kernel_and_leaves_flat_pictures_alone():
     x = torch.rand(1, 2, 6, 5, generator=torch.Generator().manual_seed(0)) * 0.2
     out = sharpen(x, 1.0)
@@ -252,6 +305,16 @@ def test_a_run_is_trained_saved_and_used(tmp_path):
     }  # fmt: skip
 
 
+def test_small_pictures_have_defaults_of_their_own_that_settings_override():
+    small, _ = recipe.prepare(drawn_faces(2, 32, 1), {}, batch=4)
+    assert {name: getattr(small.options, name) for name in recipe.SMALL} == recipe.SMALL
+    assert small.options.width == StoicNetOptions().width  # the layers of Enc, Dec and Dis are not touched
+    chosen, _ = recipe.prepare(drawn_faces(2, 32, 1), {"blocks": 3, "steps_enhance": 7}, batch=4)
+    assert (chosen.options.blocks, chosen.options.steps_enhance) == (3, 7)
+    large, _ = recipe.prepare(drawn_faces(2, 128, 1), {}, batch=4)
+    assert replace(large.options, size=64) == StoicNetOptions()
+
+
 def test_pairs_are_a_face_and_its_own_neutral_one():
     faces = drawn_faces(4, 16, 1)
     neutral = faces.neutral.copy()
@@ -277,10 +340,11 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tmp_path, at):
 
 
 def test_wrong_arguments_are_named():
-    for name, value in (("W_g", 1.5), ("W_kl", -1), ("learning_rate", 0), ("sharpening", -0.1), ("warmup", -1)):
+    for name, value in (("W_g", 1.5), ("W_kl", -1), ("learning_rate", 0), ("sharpening", -0.1), ("warmup", -1),
+                        ("enhance_from", 1.1)):  # fmt: skip
         with pytest.raises(ValueError, match=name):
             replace(SMALL, **{name: value})
-    for name, value in (("size", 24), ("code", 0), ("blocks", 0), ("width", 0), ("channels", 0)):
+    for name, value in (("size", 24), ("code", 0), ("blocks", 0), ("width", 0), ("channels", 0), ("enhancer", 0)):
         with pytest.raises(ValueError, match=name):
             StoicNet(replace(SMALL, **{name: value}))
     faces = drawn_faces(2, 16, 1)

@@ -12,7 +12,8 @@ __all__ = ["perceptual_loss", "regularizer_loss"]
 def regularizer_loss(c: Tensor, mean: Tensor) -> Tensor:
     """L_Q, equation (5): minus the log-likelihood of c (N, K * d) under a Gaussian of `mean` and deviation 1.
 
-    Without its constant, and as a mean over the numbers of c as L_pixel is one over those of a picture.
+    Without its constant, and as a mean over the numbers of c as L_pixel is one over those of a picture.  As a sum it is
+    K * d times as large, and the code then lies in the colour of the skin, where Q reads it most easily.
     """
     return reconstruction(c, mean) / 2
 

@@ -122,7 +122,9 @@ def neutralizer(code: int) -> nn.Linear:
     return layer
 
 
-def build_networks(size: int, channels: int, width: int, code: int, blocks: int) -> dict[str, nn.Module]:
+def build_networks(
+    size: int, channels: int, width: int, code: int, blocks: int, enhancer: int | None = None
+) -> dict[str, nn.Module]:
     """Enc, Dec, Enh, Ntr and Dis with torch's initial weights.
 
     Parameters
@@ -132,11 +134,13 @@ def build_networks(size: int, channels: int, width: int, code: int, blocks: int)
     channels : int
         1 (grey, the paper) or 3.
     width : int
-        Channels of the first convolution, and of Enh.
+        Channels of the first convolution.
     code : int
         Length of z.
     blocks : int
         Residual blocks of Enh.
+    enhancer : int, optional
+        Channels of Enh; `width` if left out.
 
     Raises
     ------
@@ -145,12 +149,16 @@ def build_networks(size: int, channels: int, width: int, code: int, blocks: int)
     """
     if size < 8 or size & (size - 1):
         raise ValueError(f"size: expected a power of two from 8, got {size}")
-    for name, value in (("channels", channels), ("width", width), ("code", code), ("blocks", blocks)):
+    enhancer = width if enhancer is None else enhancer
+    for name, value in (
+        ("channels", channels), ("width", width), ("code", code), ("blocks", blocks), ("enhancer", enhancer),
+    ):  # fmt: skip
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
     return {
         "Enc": Encoder(size, channels, width, code), "Dec": Decoder(size, channels, width, code),
-        "Enh": Enhancer(channels, width, blocks), "Ntr": neutralizer(code), "Dis": Discriminator(size, channels, width),
+        "Enh": Enhancer(channels, enhancer, blocks), "Ntr": neutralizer(code),
+        "Dis": Discriminator(size, channels, width),
     }  # fmt: skip
 
 

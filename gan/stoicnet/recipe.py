@@ -14,6 +14,14 @@ __all__ = ["OPTIONS", "edit", "figures", "prepare", "restore", "transform"]
 #: What `settings` are fields of.
 OPTIONS = StoicNetOptions
 
+#: Pictures of up to 64 pixels are trained with these unless settings say otherwise, so that a run takes minutes of one
+#: core: half the residual blocks with half the channels, Enh joining late, fewer steps.  Larger ones start from
+#: `StoicNetOptions`.
+SMALL = {
+    "code": 192, "W_kl": 2e-5, "blocks": 2, "enhancer": 16, "enhance_from": 0.9, "sharpening": 0.0,
+    "steps_reconstruct": 6000, "steps_enhance": 300, "steps_neutralize": 2000,
+}  # fmt: skip
+
 _GIVEN = ("size", "channels", "seed")
 
 
@@ -28,7 +36,8 @@ def prepare(faces, settings: dict, batch: int = 32, seed: int = 0) -> tuple[Stoi
     faces : FaceImages
         Square pictures; the paper's are grey (`FaceImages.grey`).
     settings : dict
-        Fields of `StoicNetOptions` but those that follow from `faces`.
+        Fields of `StoicNetOptions` but those that follow from `faces`.  What is left out is as in `SMALL` for pictures
+        of up to 64 pixels.
     batch : int
     seed : int
 
@@ -43,22 +52,38 @@ def prepare(faces, settings: dict, batch: int = 32, seed: int = 0) -> tuple[Stoi
     known = np.flatnonzero(faces.neutral >= 0)
     if not len(known):
         raise ValueError("faces: no picture has a neutral one of the same person, which StoicNet learns from")
+    settings = {**(SMALL if size <= 64 else {}), **settings}
     method = StoicNet(StoicNetOptions(**settings, size=size, channels=channels, seed=seed))
 
+    # half of all batches is mirrored: the paper adds 5,749 other people against "simple memorization", which is what a
+    # variational autoencoder of a few hundred people falls into
     def single(rows, rng):
-        return {"x": faces.images[rows]}
+        return {"x": _mirrored(faces.images[rows], rng.random(len(rows)) < 0.5)}
+
+    def preview(rows, rng):
+        return {"x_e": faces.images[rows], "x_n": faces.images[faces.neutral[rows]]}
 
     def paired(rows, rng):
         # batches are counted over all pictures; those without a neutral face are replaced by others
         rows = np.where(faces.neutral[rows] >= 0, rows, known[rng.integers(len(known), size=len(rows))])
-        return {"x_e": faces.images[rows], "x_n": faces.images[faces.neutral[rows]]}
+        mirrored = rng.random(len(rows)) < 0.5  # both of a pair
+        return {
+            "x_e": _mirrored(faces.images[rows], mirrored),
+            "x_n": _mirrored(faces.images[faces.neutral[rows]], mirrored),
+        }
 
     make = {"reconstruct": single, "enhance": single, "neutralize": paired}
     away = known[faces.neutral[known] != known]  # pictures that are not neutral themselves
     _, first = np.unique(faces.subject[away], return_index=True)
     shown = away[np.sort(first)[:8]] if len(away) else known[:8]
     data = fingerprint(faces.images, faces.neutral)
-    return method, EpochBatches(len(faces), batch, make, seed, data, shown, paired)
+    return method, EpochBatches(len(faces), batch, make, seed, data, shown, preview)
+
+
+def _mirrored(images: np.ndarray, which: np.ndarray) -> np.ndarray:
+    images = images.copy()
+    images[which] = images[which, :, ::-1]
+    return images
 
 
 def restore(options: dict) -> StoicNet:
