@@ -16,8 +16,9 @@ __all__ = ["corner_depth", "smile_guess"]
 _CORNERS, _MIDDLE, _TOP, _CHIN = (61, 78, 291, 308), (13, 14), 10, 152  # of mediapipe478
 # Least squares for the smile (the mean of both sides, 0 to 0.7) of 80 drawn heads of two models with skin from
 # photographs, turned by up to 26 degrees, with other expressions at random: mean over the two models of the factors of
-# score and depth and of the constant.  They explain 62 and 68 % of the variance, the score alone 42 and 64 %.
-_SCORE, _DEPTH, _CONSTANT = 0.5, 7.5, -0.95
+# score and depth and of the constant.  They explain 62 and 68 % of the variance, the score alone 42 and 64 %.  The
+# constant is lowered by 0.05: least squares draw all towards the middle, and a mouth at rest should not smile.
+_SCORE, _DEPTH, _CONSTANT = 0.5, 7.5, -1.0
 
 
 def corner_depth(points, depth) -> float:
