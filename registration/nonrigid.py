@@ -11,6 +11,8 @@ stages.  What differs, and why (figures: benchmarks/README.md):
   only feature of a neck.
 - The whole schedule runs twice: what looked nearest from the first start was often wrong.
 - The matrix is factored once a stage and corrects the iterations after that.
+- At the end the system is solved with the three coordinates coupled (`coupled.py`), a few times: skin that slid while
+  the template was stiff slides back.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from affect3d.geometry.procrustes import procrustes
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration.affine import affine_icp
+from affect3d.registration.coupled import CoupledSystem, normal_blocks
 from affect3d.registration.similarity import similarity_icp
 from affect3d.registration.target import Target, border_loops
 
@@ -35,6 +38,9 @@ __all__ = [
     "NonRigidOptions", "NonRigidResult", "NonRigidStep", "check_landmarks", "check_weights", "nonrigid_steps",
     "register_nonrigid", "registration_result",
 ]  # fmt: skip
+
+#: mm; the movement of any vertex at which the search for a start ends.
+_START = 0.2
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class NonRigidOptions:
     landmark_noise : float
         Landmarks further off than this, mm, lose their say towards the end of each pass.
     turn : float
+    smoothing : int
         See `Target`.
     border_weight : float
         Of the template's outer border on the scan's; 0 leaves it free.
@@ -65,27 +72,38 @@ class NonRigidOptions:
         Correspondences fade beyond so many median distances.
     scale, affine : bool
         Whether the template may change size, and proportions, before it is bent.
+    settling : tuple of float
+        Stiffness in each of the last iterations, in which vertices are free along the surface.
+    settling_stretching : float
+        As `stretching`, of these iterations.
+    settling_landmarks : float
+        Weight of a landmark in them, as a share of the stiffness.
     """
 
     stiffness: tuple[float, ...] = (10000, 3000, 1000, 300, 100, 30, 10, 3, 1, 0.3)
     passes: int = 2
-    stretching: float = 5e-4
-    iterations: int = 6
+    stretching: float = 5e-3
+    iterations: int = 3
     landmark_weight: float = 30.0
     landmark_decay: float = 0.8
     landmark_noise: float = 3.0
     turn: float = 15.0
+    smoothing: int = 5
     border_weight: float = 50.0
     agreement: float = 0.6
     reach: float = 6.0
     scale: bool = True
     affine: bool = True
+    settling: tuple[float, ...] = (1.0, 0.3, 0.1)
+    settling_stretching: float = 0.01
+    settling_landmarks: float = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class NonRigidStep:
     """One iteration: vertices (V, 3) mm, its stiffness, the median distance to the scan and the
-    movement below which 99 of 100 vertices stayed (mm), and the share that have a correspondence."""
+    movement below which 99 of 100 vertices stayed (mm; at the end, while settling, only across the surface), and the
+    share that have a correspondence."""
 
     vertices: np.ndarray
     stiffness: float
@@ -141,7 +159,7 @@ def register_nonrigid(
     ValueError
         If landmarks are too few, not finite, name no vertex, or lie in another unit than the template.
     """
-    target, last, count = Target(scan, options.turn), None, 0
+    target, last, count = Target(scan, options.turn, smoothing=options.smoothing), None, 0
     for last in nonrigid_steps(template, target, landmarks, positions, options, weights):
         count += 1
     return registration_result(template, target, last, count, options.agreement)
@@ -156,7 +174,8 @@ def registration_result(template: Mesh, target: Target, last: NonRigidStep, coun
     elif last.moved > 1.0:
         converged, reason = False, f"vertices still moved by {last.moved:.1f} mm in the last step; add a stage"
     else:
-        converged, reason = True, f"the last step moved 99 of 100 vertices by less than {last.moved:.2f} mm"
+        converged = True
+        reason = f"the last step moved 99 of 100 vertices by less than {last.moved:.2f} mm across the surface"
     matched = match.trusted & (match.distance < reach)
     return NonRigidResult(last.vertices, match.distance, matched, count, converged, reason)
 
@@ -201,50 +220,103 @@ def nonrigid_steps(
     landmarks, positions = check_landmarks(template, landmarks, positions)
     faces, weights = template.faces, check_weights(weights, len(template.vertices))
     start = procrustes(template.vertices[landmarks], positions, scale=False).apply(template.vertices)
-    start = similarity_icp(start, faces, target, landmarks, positions, options.scale).vertices
+    # a start for what follows; that it is exact would cost more than it gives
+    start = similarity_icp(start, faces, target, landmarks, positions, options.scale, tolerance=_START).vertices
     if options.affine:
-        start = affine_icp(start, faces, target, landmarks, positions)
+        start = affine_icp(start, faces, target, landmarks, positions, tolerance=_START)
     rim = _Rim(start, faces, target, options.border_weight)
     vertices = start
     for passed in range(options.passes):
         if passed:  # the first pass tells position and size better than the landmarks did
             start = procrustes(template.vertices, vertices, scale=options.scale).apply(template.vertices)
-        stretch = cotangent_laplacian(start, faces, least=0.01)
-        area = vertex_areas(start, faces)
-        size = area.mean()
-        bend = (stretch @ sparse.diags_array(size / np.maximum(area, 1e-3 * size)) @ stretch).tocsc()
-        smooth = (bend + options.stretching * stretch).tocsc()
+        smooth, share = _smoothness(start, faces, options.stretching)
         pull = options.landmark_weight
-        fade_to = options.landmark_noise
         for stage, stiffness in enumerate(options.stiffness):
             left = (len(options.stiffness) - 1 - stage) / max(len(options.stiffness) - 1, 1)
-            forgiving = fade_to * 10.0**left  # mm; at first a landmark may be far off and right
+            forgiving = options.landmark_noise * 10.0**left  # mm; at first a landmark may be far off and right
             solver = None
             for _ in range(options.iterations):
-                match = target.nearest(vertices, vertex_normals(vertices, faces), options.agreement)
-                typical = float(np.median(match.distance[match.trusted])) if match.trusted.any() else 1.0
-                fade = np.exp(-((match.distance / max(options.reach * typical, 2.0)) ** 2))
-                share = weights * match.trusted * fade * area / size
+                match, typical, trust = _matched(vertices, faces, target, options, weights * share)
                 # along the normal only: tangentially the stiffness decides where skin slides
-                force = share[:, None] * ((match.points - vertices) * match.normals).sum(1, keepdims=True)
+                force = trust[:, None] * ((match.points - vertices) * match.normals).sum(1, keepdims=True)
                 force = force * match.normals
-                weight = share + 1e-9  # the small constant keeps the matrix regular where nothing was matched
+                weight = trust + 1e-9  # the small constant keeps the matrix regular where nothing was matched
                 offset = positions - vertices[landmarks]
-                trust = pull / (1 + (offset**2).sum(1) / forgiving**2) ** 2
-                np.add.at(force, landmarks, trust[:, None] * offset)
-                np.add.at(weight, landmarks, trust)
+                held = pull / (1 + (offset**2).sum(1) / forgiving**2) ** 2
+                np.add.at(force, landmarks, held[:, None] * offset)
+                np.add.at(weight, landmarks, held)
                 rim.add(vertices, force, weight)
                 if solver is None:
-                    held = np.maximum(weight, 0.3 * area / size)  # so that weights that grow later are followed
-                    matrix = (stiffness * smooth + sparse.diags_array(held)).tocsc()
+                    # at least so much, so that weights that grow later are followed
+                    matrix = (stiffness * smooth + sparse.diags_array(np.maximum(weight, 0.3 * share))).tocsc()
                     solver = splu(
                         matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
                     )
                 step = solver.solve(force - stiffness * (smooth @ (vertices - start)))
                 vertices = vertices + step
-                moved = float(np.percentile(np.linalg.norm(step, axis=1), 99))
-                yield NonRigidStep(vertices, stiffness, typical, moved, float(match.trusted.mean()))
+                yield _step(vertices, step, stiffness, typical, match)
             pull *= options.landmark_decay
+    if options.settling:
+        yield from _settled(template, vertices, target, landmarks, positions, options, weights, rim)
+
+
+def _settled(template, vertices, target, landmarks, positions, options, weights, rim) -> Iterator[NonRigidStep]:
+    """Let the skin slide to where it bends least, now that it lies on the scan.
+
+    The stages before hold each vertex in all directions by the weight of its match, so what slid while the template
+    was stiff and far away is not taken back when it is soft.
+    """
+    faces = template.faces
+    start = _rest_shape(template.vertices, vertices, options)
+    smooth, share = _smoothness(start, faces, options.settling_stretching)
+    system = CoupledSystem(smooth)
+    for stiffness in options.settling:
+        match, typical, trust = _matched(vertices, faces, target, options, weights * share)
+        force = (trust * ((match.points - vertices) * match.normals).sum(1))[:, None] * match.normals
+        offset = positions - vertices[landmarks]
+        pull = options.settling_landmarks * stiffness
+        held = pull / (1 + (offset**2).sum(1) / options.landmark_noise**2) ** 2
+        np.add.at(force, landmarks, held[:, None] * offset)
+        blocks = normal_blocks(trust, match.normals)
+        np.add.at(blocks, landmarks, held[:, None, None] * np.eye(3))
+        rim.add_across(vertices, force, blocks)
+        # an older factor will not do: along a normal that has turned since, it would let a vertex go far
+        solve = system.factored(stiffness, blocks)
+        step = solve(force - stiffness * (smooth @ (vertices - start)))
+        vertices = vertices + step
+        # what slides along the surface is not lost, so it does not count
+        across = (step * match.normals).sum(1, keepdims=True)
+        yield _step(vertices, across, stiffness, typical, match)
+
+
+def _rest_shape(template, vertices, options):
+    """The template as it would lie without bending: what an affine map, or a similarity, makes of it."""
+    if not options.affine:
+        return procrustes(template, vertices, scale=options.scale).apply(template)
+    rows = np.column_stack([template - template.mean(0), np.ones(len(template))])
+    return rows @ np.linalg.lstsq(rows, vertices, rcond=None)[0]
+
+
+def _smoothness(start, faces, stretching: float):
+    """The matrix of the bending energy of a displacement, and each vertex's area as a share of the mean."""
+    stretch = cotangent_laplacian(start, faces, least=0.01)
+    share = vertex_areas(start, faces)
+    share = share / share.mean()
+    bend = stretch @ sparse.diags_array(1 / np.maximum(share, 1e-3)) @ stretch
+    return (bend + stretching * stretch).tocsc(), share
+
+
+def _matched(vertices, faces, target, options, share):
+    """Correspondences, their median distance, and how much each is believed."""
+    match = target.nearest(vertices, vertex_normals(vertices, faces), options.agreement)
+    typical = float(np.median(match.distance[match.trusted])) if match.trusted.any() else 1.0
+    fade = np.exp(-((match.distance / max(options.reach * typical, 2.0)) ** 2))
+    return match, typical, share * match.trusted * fade
+
+
+def _step(vertices, step, stiffness, typical, match) -> NonRigidStep:
+    moved = float(np.percentile(np.linalg.norm(step, axis=1), 99))
+    return NonRigidStep(vertices, stiffness, typical, moved, float(match.trusted.mean()))
 
 
 class _Rim:
@@ -266,12 +338,32 @@ class _Rim:
         alike = max(np.median(there), np.median(back)) < middle * size
         if alike and max(np.percentile(there, 90), np.percentile(back, 90)) < most * size:
             self.weight, self.points, self.tree = weight, theirs, cKDTree(theirs)
+            self.along = _directions(theirs, self.tree)
 
     def add(self, vertices, force, weight) -> None:
         """Add the border's pull and its weight, in place."""
         if self.weight:
-            here = vertices[self.mine]
-            distance, index = self.tree.query(here)
-            share = self.weight * np.exp(-((distance / max(4 * float(np.median(distance)), 25.0)) ** 2))
-            force[self.mine] += share[:, None] * (self.points[index] - here)
+            offset, share, _ = self._pull(vertices)
+            force[self.mine] += share[:, None] * offset
             weight[self.mine] += share
+
+    def add_across(self, vertices, force, blocks) -> None:
+        """The same, with all freedom along the border."""
+        if self.weight:
+            offset, share, index = self._pull(vertices)
+            across = share[:, None, None] * np.eye(3) - normal_blocks(share, self.along[index])
+            force[self.mine] += (across @ offset[:, :, None])[..., 0]
+            blocks[self.mine] += across
+
+    def _pull(self, vertices):
+        here = vertices[self.mine]
+        distance, index = self.tree.query(here)
+        share = self.weight * np.exp(-((distance / max(4 * float(np.median(distance)), 25.0)) ** 2))
+        return self.points[index] - here, share, index
+
+
+def _directions(points, tree, neighbours: int = 7) -> np.ndarray:
+    """(N, 3) unit vectors along the line that unordered points (N, 3) lie on."""
+    near = points[tree.query(points, k=min(neighbours, len(points)))[1].reshape(len(points), -1)]
+    near = near - near.mean(1, keepdims=True)
+    return np.linalg.eigh(near.transpose(0, 2, 1) @ near)[1][:, :, -1]

@@ -26,7 +26,8 @@ examples:
   affect3d register recordings/ --unit mm --out registered --method track --jobs 8
 
 OUT then holds meshes/NAME.ply (mm, the template's vertices and triangles in their order), pruned/NAME.ply,
-records/NAME.json and report.html; NAME is the scan's place in its folder, as in subject/sequence/frame.
+records/NAME.json and report.html, with --texture also textures/NAME.glb; NAME is the scan's place in its folder, as
+in subject/sequence/frame.
 Landmarks of a scan: NAME.landmarks.json, .ljson, .pts, .pp, .csv or .txt beside it, else they are found.
 
 methods:
@@ -82,6 +83,10 @@ class RegisterOptions:
         Frames shown as pictures in the report.
     force : bool
         Whether a gallery of other content may be replaced.
+    texture : {"glb", "obj"}, optional
+        Write each kept frame with its texture, in this format.
+    texture_size : int
+        Rows and columns of the pictures.
     """
 
     scans: tuple[str, ...]
@@ -100,6 +105,8 @@ class RegisterOptions:
     scheduler: str | None = None
     worst: int = 6
     force: bool = False
+    texture: str | None = None
+    texture_size: int = 1024
 
 
 def add_parser(commands, common) -> None:
@@ -126,6 +133,16 @@ def add_parser(commands, common) -> None:
     group.add_argument(
         "--worst", type=numbers.whole(0, 100), default=6, metavar="N",
         help="frames shown as pictures in the report (default 6)",
+    )  # fmt: skip
+
+    group.add_argument(
+        "--texture", action="store_true",
+        help="also write each kept mesh with the scan's texture in the template's layout, to OUT/textures",
+    )  # fmt: skip
+    group.add_argument("--texture-format", choices=("glb", "obj"), help="one file, or obj, mtl and png (default glb)")
+    group.add_argument(
+        "--texture-size", type=numbers.whole(64, 8192), metavar="N",
+        help="rows and columns of the picture (default 1024)",
     )  # fmt: skip
 
     group = parser.add_argument_group("how")
@@ -163,6 +180,9 @@ def read_options(arguments) -> RegisterOptions:
     for name in ("force", "convention"):
         if getattr(a, name) and a.gallery is None:
             raise UsageError(f"--{name} goes with --gallery only")
+    for name in ("texture_format", "texture_size"):
+        if getattr(a, name) is not None and not a.texture:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --texture only")
     if a.neutral is not None and a.method not in SEQUENCE_METHODS:
         raise UsageError(f"--neutral goes with --method {' or '.join(SEQUENCE_METHODS)} only")
     if a.no_prior and a.method != "track":
@@ -184,6 +204,7 @@ def read_options(arguments) -> RegisterOptions:
         prior=not a.no_prior,
         limits=tuple(_limit(text) for text in a.limit), gallery=a.gallery, labels=a.labels,
         convention=a.convention or "", jobs=a.jobs or _cores(), scheduler=a.scheduler, worst=a.worst, force=a.force,
+        texture=(a.texture_format or "glb") if a.texture else None, texture_size=a.texture_size or 1024,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from affect3d.cli.errors import DONE, FAILED, UsageError
 from affect3d.cli.outputs import check_output
+from affect3d.cli.register_textures import texture_layout, write_textures
 from affect3d.cli.report import Report
 from affect3d.progress import terminal
 
@@ -57,6 +58,7 @@ def register_scans(options) -> Report:
     check_output(out / "report.html")
     template, said = load_template(options.template)
     notes += said
+    layout = texture_layout(options.template, template, options.texture) if options.texture else None
     prior = None
     if options.method == "track" and options.prior:
         prior, said = _prior(template)
@@ -70,6 +72,9 @@ def register_scans(options) -> Report:
         _fetch_detector()
     result = register_batch(frames, template, out, landmarks, batch, terminal)
     outputs, more = _write_summaries(result, template, labels, options)
+    if options.texture:
+        textures, said = write_textures(result, layout, options)
+        more += said
     others = left_over(result)
     if others:
         more.append(
@@ -78,6 +83,9 @@ def register_scans(options) -> Report:
         )
     _say(more)
     rows = [_row(result, frame, record) for frame, record in zip(frames, result.records)]
+    if options.texture:
+        shown = {name: _shown(Path(path)) for name, path in textures.items()}
+        rows = [{**row, "texture": shown.get(row["name"])} for row in rows]
     counts = {verdict: result.count(verdict) for verdict in ("kept", "pruned", "failed")}
     data = {
         "command": "register",
