@@ -270,8 +270,10 @@ def _settled(template, vertices, target, landmarks, positions, options, weights,
     start = _rest_shape(template.vertices, vertices, options)
     smooth, share = _smoothness(start, faces, options.settling_stretching)
     system = CoupledSystem(smooth)
+    # what a scanner closed, as it does eyes, has no counterpart for the template's folds around its opening
+    believed = np.where(_closed_openings(vertices, faces, target), 0.0, weights * share)
     for stiffness in options.settling:
-        match, typical, trust = _matched(vertices, faces, target, options, weights * share)
+        match, typical, trust = _matched(vertices, faces, target, options, believed)
         force = (trust * ((match.points - vertices) * match.normals).sum(1))[:, None] * match.normals
         offset = positions - vertices[landmarks]
         pull = options.settling_landmarks * stiffness
@@ -287,6 +289,20 @@ def _settled(template, vertices, target, landmarks, positions, options, weights,
         # what slides along the surface is not lost, so it does not count
         across = (step * match.normals).sum(1, keepdims=True)
         yield _step(vertices, across, stiffness, typical, match)
+
+
+def _closed_openings(vertices, faces, target, width: float = 4.0, near: float = 5.0) -> np.ndarray:
+    """(V,) whether a vertex lies within `width` mm of an opening of the template where the scan has a surface.
+
+    An opening is a border but the longest.  The scan has it too if half of its vertices have a border of the scan
+    within `near` mm.
+    """
+    borders = cKDTree(target.border_points) if len(target.border_points) else None
+    closed = np.zeros(len(vertices), bool)
+    for loop in border_loops(faces, vertices)[1:]:
+        if borders is None or np.median(borders.query(vertices[loop])[0]) > near:
+            closed |= cKDTree(vertices[loop]).query(vertices, distance_upper_bound=width)[0] < np.inf
+    return closed
 
 
 def _rest_shape(template, vertices, options):

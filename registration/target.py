@@ -42,7 +42,8 @@ class Correspondence:
 
 
 class Target:
-    """A scan with its search tree, normals and borders; `rim` (B, 3) holds the points of its longest border.
+    """A scan with its search tree, normals and borders; `rim` (B, 3) holds the points of its longest border,
+    `border_points` those of all.
 
     Parameters
     ----------
@@ -82,6 +83,7 @@ class Target:
         for loop in self.loops:
             self.border[loop] = True
         self.rim = self.vertices[self.loops[0]] if self.loops else np.empty((0, 3))
+        self.border_points = self.vertices[self.border]
         if points is not None and len(used) > points:
             # every k-th vertex: scanners and shuffles leave no pattern in the order that would matter
             kept = slice(None, None, -(-len(used) // points))

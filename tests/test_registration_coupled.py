@@ -9,7 +9,7 @@ from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration import NonRigidOptions, Target, nonrigid_steps
 from affect3d.registration.coupled import CoupledSystem, normal_blocks
-from affect3d.registration.nonrigid import _directions, _matched, _Rim, _settled, _smoothness
+from affect3d.registration.nonrigid import _closed_openings, _directions, _matched, _Rim, _settled, _smoothness
 from affect3d.registration.target import smoothed
 
 
@@ -168,3 +168,23 @@ def test_settled_steps_come_last_and_keep_to_the_surface():
     from affect3d.geometry.proximity import nearest_on_mesh
 
     assert nearest_on_mesh(steps[-1].vertices, goal.vertices, goal.faces).distance.mean() < 0.2
+
+
+def test_openings_that_the_scan_closed_are_told_from_those_it_has_too():
+    side = 41
+    y, x = np.mgrid[:side, :side] * 2.0
+    points = np.stack([x.ravel(), y.ravel(), 0.01 * (x * y).ravel() ** 0.5], 1)
+    corner = (np.arange(side - 1)[:, None] * side + np.arange(side - 1)).ravel()
+    faces = np.concatenate([
+        np.stack([corner, corner + 1, corner + side], 1), np.stack([corner + 1, corner + side + 1, corner + side], 1)
+    ])  # fmt: skip
+    middle = points[faces].mean(1)[:, :2]
+    eyes = [np.linalg.norm(middle - centre, axis=1) < 8 for centre in ((25, 40), (55, 40))]
+    template = faces[~(eyes[0] | eyes[1])]
+    both, left = Mesh(points, template), Mesh(points + [0, 0, 0.5], faces[~eyes[0]])
+    assert not _closed_openings(points, template, Target(both)).any()
+    closed = _closed_openings(points, template, Target(left))
+    away = np.abs(np.linalg.norm(points[:, :2] - (55, 40), axis=1) - 8)
+    assert closed[away < 2].all() and not closed[points[:, 0] < 40].any() and not closed[away > 9].any()
+    whole = _closed_openings(points, template, Target(Mesh(points, faces)))
+    assert whole[points[:, 0] < 40].any() and (closed <= whole).all()
