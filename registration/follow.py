@@ -73,7 +73,7 @@ class TrackFollower:
     @staticmethod
     def prepared(scan: Mesh, options: SequenceOptions) -> Target:
         """What may be done ahead of `follow`, in another thread; a ValueError if the scan is no surface."""
-        return Target(scan, options.turn, options.points)
+        return Target(scan, options.turn, options.points, options.smoothing)
 
     def follow(self, view: View) -> Followed:
         """Bring the neutral to the frame, from where the frame before left it."""
@@ -112,7 +112,7 @@ class UVFollower:
     def prepared(scan: Mesh, options: UVOptions) -> Target:
         """See `TrackFollower.prepared`."""
         tracking = SequenceOptions()
-        return Target(scan, tracking.turn, tracking.points)
+        return Target(scan, tracking.turn, tracking.points, tracking.smoothing)
 
     def follow(self, view: View) -> Followed:
         """Bring the neutral to the frame."""

@@ -51,6 +51,8 @@ class SequenceOptions:
         Scans with more vertices are thinned to about this number for the search.
     ridge, spread : float
         Of the fit of a prior, see `PriorFit`.
+    smoothing : int
+        Rounds in which noise is smoothed away on the scan first, see `registration.target.smoothed`.
     limit : float
         mm; a frame whose median distance along the normal is larger did not converge.
     """
@@ -65,6 +67,7 @@ class SequenceOptions:
     points: int = 16000
     ridge: float = 0.05
     spread: float = 1.5
+    smoothing: int = 5
     limit: float = 1.5
 
     def __post_init__(self):
@@ -164,7 +167,7 @@ def _prepared(frame, options: SequenceOptions):
     if scan is None:
         return None, None, "the frame could not be read"
     try:
-        return Target(scan, options.turn, options.points), positions, ""
+        return Target(scan, options.turn, options.points, options.smoothing), positions, ""
     except ValueError as error:
         return None, None, str(error)
 
