@@ -115,4 +115,6 @@ def raw_chunks(array, folder):
     # metadata of another version of zarr: its own way of reading is always right
     except (AttributeError, KeyError, TypeError, IndexError):
         plain = False
-    return RawChunks(Path(folder), array.shape, int(array.chunks[0]), array.dtype) if plain else PackedChunks(array, folder)
+    if plain:
+        return RawChunks(Path(folder), array.shape, int(array.chunks[0]), array.dtype)
+    return PackedChunks(array, folder)
