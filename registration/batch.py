@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from affect3d.io.atomic import atomic_path
+from affect3d.io.folder_lock import one_run_in
 from affect3d.progress import Progress, silent
 from affect3d.registration.frame_input import LANDMARK_SUFFIXES
 from affect3d.registration.frame_work import (
@@ -150,9 +151,11 @@ def register_batch(
 
     Raises
     ------
+    ValueError
+        If another run is writing to the folder.
     OSError
-        If the folder cannot be written, another run is writing to it, or the cluster does not answer.  What goes
-        wrong with single frames is told in their records.
+        If the folder cannot be written, or the cluster does not answer.  What goes wrong with single frames is told
+        in their records.
     """
     frames = tuple(frames)
     places = Places(os.path.abspath(out))
@@ -328,16 +331,7 @@ def _write_template(places: Places, template: Template) -> None:
 @contextmanager
 def _alone_in(places: Places):
     """Keep other runs out of the folder, and sweep away what a killed one left half-written."""
-    path = Path(places.root, ".lock")
-    with open(path, "ab") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however that ends
-        except ImportError:
-            pass  # Windows has other locks; there users see to it themselves
-        except OSError:
-            raise OSError(f"{places.root}: another run is writing to this folder; wait for it or stop it") from None
+    with one_run_in(places.root):
         _sweep(places)
         try:
             yield

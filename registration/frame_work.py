@@ -23,12 +23,13 @@ from affect3d.registration.template import Template, matching_landmarks
 from affect3d.registration.verdict import Limits, frame_verdict
 
 __all__ = [
-    "FrameJob", "FrameOutcome", "Places", "done_before", "failed_record", "log_time", "measured", "one_blas_thread",
-    "read_scan", "register_frame", "run_template", "sentence_of", "write_frame_mesh", "write_frame_record",
+    "FrameJob", "FrameOutcome", "Places", "UNWRITTEN", "done_before", "failed_record", "finish_frame", "measured",
+    "one_blas_thread", "read_scan", "register_frame", "run_template", "sentence_of", "write_frame_mesh",
 ]  # fmt: skip
 
 # of surface triangles looked at for each vertex; those of scans are small and alike
 _CANDIDATES = 12
+UNWRITTEN = "the result cannot be written"
 
 
 @dataclass(frozen=True)
@@ -139,15 +140,23 @@ def register_frame(job: FrameJob) -> FrameOutcome:
             own, why = "pruned", sentence_of(error, job)
     except Exception as error:  # whatever it is, it must not take the other frames with it
         own, why = "failed", sentence_of(error, job, kind=not isinstance(error, OSError))
-    record = replace(record, own_verdict=own, own_why=why, verdict=own, why=why)
+    return FrameOutcome(finish_frame(job, record, mesh, own, why, began), False)
+
+
+def finish_frame(job: FrameJob, record: FrameRecord, mesh: Mesh | None, verdict: str, why: str, began: float):
+    """Write mesh and record and log the seconds since `began`; the record comes back.
+
+    What cannot be written makes a failed record whose `own_why` begins with `UNWRITTEN`.
+    """
+    record = replace(record, own_verdict=verdict, own_why=why, verdict=verdict, why=why)
     try:
-        if mesh is not None and own != "failed":
-            record = replace(record, mesh=write_frame_mesh(job, mesh, own))
+        if mesh is not None and verdict != "failed":
+            record = replace(record, mesh=write_frame_mesh(job, mesh, verdict))
         write_frame_record(job.places, record)
     except OSError as error:
-        record = failed_record(job, f"the result cannot be written: {sentence_of(error, job)}")
+        record = failed_record(job, f"{UNWRITTEN}: {sentence_of(error, job)}")
     log_time(job, record, time.perf_counter() - began)
-    return FrameOutcome(record, False)
+    return record
 
 
 def failed_record(job: FrameJob, why: str) -> FrameRecord:

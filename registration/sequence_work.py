@@ -22,15 +22,14 @@ from affect3d.registration.follow import FOLLOWERS, Followed, View
 from affect3d.registration.frame_input import frame_landmarks, read_scan, read_texture, surface_of
 from affect3d.registration.frame_work import (
     FrameJob,
+    UNWRITTEN,
     FrameOutcome,
     failed_record,
-    log_time,
+    finish_frame,
     measured,
     one_blas_thread,
     run_template,
     sentence_of,
-    write_frame_mesh,
-    write_frame_record,
 )
 from affect3d.registration.nonrigid import register_nonrigid
 from affect3d.registration.prior import DisplacementPrior
@@ -86,7 +85,7 @@ def _frames(job: SequenceJob, inputs: Inputs, begun: int, state):
         if neutral is None:
             for frame, given in zip(job.frames, inputs.chain(None)[1:]):
                 record = FrameRecord(frame.name, frame.scan, given, frame.settings, start="tracked")
-                yield _finish(frame, record, None, *why, began)
+                yield finish_frame(frame, record, None, *why, began)
             return
     else:
         neutral = next(n for n in job.neutrals if n.name == str(state["neutral"]))
@@ -114,8 +113,8 @@ def _frames(job: SequenceJob, inputs: Inputs, begun: int, state):
                 record, mesh, fault = sequence.register(frame, record, view, lost)
             healthy = mesh is not None and frame_verdict(record, _HEALTHY)[0] == "kept"
             lost = 0 if healthy else lost + 1
-            record = _finish(frame, record, mesh, *_judged(record, fault, frame), began)
-            if not record.own_why.startswith(_UNWRITTEN):
+            record = finish_frame(frame, record, mesh, *_judged(record, fault, frame), began)
+            if not record.own_why.startswith(UNWRITTEN):
                 sequence.write_state(k + 1, given, lost)
             yield record
             began = time.perf_counter()
@@ -298,9 +297,6 @@ def _alone(frame: FrameJob, job: SequenceJob, template: Template):
     return measured(record, template.mesh, scan, result.vertices, result.matched, marks, positions), result.vertices
 
 
-_UNWRITTEN = "the result cannot be written"
-
-
 def _judged(record: FrameRecord, fault, frame: FrameJob) -> tuple[str, str]:
     if not fault:
         return frame_verdict(record, frame.limits)
@@ -308,16 +304,3 @@ def _judged(record: FrameRecord, fault, frame: FrameJob) -> tuple[str, str]:
         return "pruned", sentence_of(fault, frame)
     told = isinstance(fault, OSError) or "process died" in str(fault)
     return "failed", sentence_of(fault, frame, kind=not told)
-
-
-def _finish(frame: FrameJob, record: FrameRecord, mesh: Mesh | None, verdict: str, why: str, began: float):
-    """Write mesh and record; the record comes back."""
-    record = replace(record, own_verdict=verdict, own_why=why, verdict=verdict, why=why)
-    try:
-        if mesh is not None and verdict != "failed":
-            record = replace(record, mesh=write_frame_mesh(frame, mesh, verdict))
-        write_frame_record(frame.places, record)
-    except OSError as error:
-        record = failed_record(frame, f"{_UNWRITTEN}: {sentence_of(error, frame)}")
-    log_time(frame, record, time.perf_counter() - began)
-    return record

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affect3d.affect.vertex_gallery import VertexGallery
+from affect3d.affect.store import open_gallery
 from affect3d.cli import main
 from affect3d.io.mesh_file import read_mesh, write_mesh
 from affect3d.registration.frames import Frame
@@ -125,18 +125,18 @@ def test_meshes_have_the_templates_topology_and_lie_on_the_truth(done):
 
 def test_the_gallery_holds_kept_frames_with_their_labels(done):
     place, process = done
-    gallery = VertexGallery.open(place / "faces.zarr")
+    gallery = open_gallery(place / "faces.zarr")
     meshes = json.loads(process.stdout)["meshes"]
-    assert gallery.rows.names == ("s0/act/f0", "s0/act/f1", "s0/act/f2", "s1/act/f0", "s1/act/f2")
-    stored = np.asarray(gallery.vertices[...])
+    assert gallery.frame_names == ("s0/act/f0", "s0/act/f1", "s0/act/f2", "s1/act/f0", "s1/act/f2")
+    stored = np.asarray(gallery.values[...])
     expected = np.stack([read_mesh(place / path).vertices for path in meshes])
     assert stored.dtype == np.float32 and np.array_equal(stored, expected.astype(np.float32))
-    np.testing.assert_allclose(gallery.rows.valence, [-0.2, -0.1, 0.0, 0.1, 0.3], atol=1e-6)
-    np.testing.assert_allclose(gallery.rows.arousal, [0.5, 0.4, 0.3, 0.2, 0.0], atol=1e-6)
-    assert gallery.rows.subject.tolist() == [0, 0, 0, 1, 1] and gallery.rows.subjects == ("s0", "s1")
-    assert gallery.rows.sequence.tolist() == [0, 0, 0, 1, 1] and gallery.rows.sequences == ("s0/act", "s1/act")
+    np.testing.assert_allclose(gallery.valence, [-0.2, -0.1, 0.0, 0.1, 0.3], atol=1e-6)
+    np.testing.assert_allclose(gallery.arousal, [0.5, 0.4, 0.3, 0.2, 0.0], atol=1e-6)
+    assert gallery.subject.tolist() == [0, 0, 0, 1, 1] and gallery.subjects == ("s0", "s1")
+    assert gallery.sequence.tolist() == [0, 0, 0, 1, 1] and gallery.sequences == ("s0/act", "s1/act")
     # numbered over all frames of the sequence; the first frame is neutral unless the labels name another
-    assert gallery.rows.frame.tolist() == [0, 1, 2, 0, 2] and gallery.rows.neutral.tolist() == [0, 0, 0, 4, 4]
+    assert gallery.frame.tolist() == [0, 1, 2, 0, 2] and gallery.neutral.tolist() == [0, 0, 0, 4, 4]
     assert np.array_equal(gallery.faces, batch_problem.small_template().mesh.faces)
     assert gallery.convention == "words" and len(gallery) == 5
     assert "2 labels belong to none of the frames" not in process.stderr  # the pruned frame is one of the frames
@@ -296,7 +296,7 @@ def test_sequences_are_followed_from_the_frame_that_labels_call_neutral(recordin
     for frame in data["frames"]:
         error = np.linalg.norm(read_mesh(frame["mesh"]).vertices - recordings[frame["name"]], axis=1)
         assert error[sequence_problem.INNER].mean() < 1.2
-    assert VertexGallery.open("g.zarr").rows.neutral.tolist() == [1, 1, 1, 4, 4, 4]
+    assert open_gallery("g.zarr").neutral.tolist() == [1, 1, 1, 4, 4, 4]
     text = Path("o/report.html").read_text()
     assert "Method: track" in text and "6 kept" in text
     assert json.loads(Path("o/summary.json").read_text())["percentiles_of_kept"]["landmark_error_mm"]["100"] < 3
@@ -524,7 +524,7 @@ def test_a_gallery_of_other_content_is_replaced_only_when_asked(folder, capsys):
     status, data, _ = report(capsys, *run)
     assert status == 1 and "holds another gallery" in data["error"] and content("g.zarr") == before
     status, data, _ = report(capsys, *run, "--force")
-    assert status == 0 and data["reused"] == 1 and VertexGallery.open("g.zarr").rows.valence.tolist() == [0.25]
+    assert status == 0 and data["reused"] == 1 and open_gallery("g.zarr").valence.tolist() == [0.25]
 
 
 # -- labels -------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from affect3d.affect.store import open_gallery, stored_content
 from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, take_rows
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.affect.vaspace import VASpace
-from affect3d.affect.vertex_gallery import GalleryRows, VertexGallery, write_vertex_gallery
+from affect3d.affect.vertex_gallery import GalleryRows, write_vertex_gallery
 from affect3d.model import MorphableModel
 
 zarr = pytest.importorskip("zarr", reason="zarr is not installed (affect3d[gallery])")
@@ -205,12 +205,11 @@ def test_stores_of_the_first_formats_are_read(folder, tmp_path, monkeypatch):
     np.testing.assert_allclose(store.frames().at_vertices(range(4)), truth, atol=1e-6)
 
 
-def test_the_new_stores_are_read_by_the_older_readers(folder):
+def test_coefficients_are_read_whole_too_and_meshes_have_names(folder):
     kept, store = Gallery.load(folder / "coefficients"), open_gallery(folder / "coefficients")
     np.testing.assert_array_equal(kept.expression, store.values[...])
-    with_names = VertexGallery.open(folder / "vertices")
-    assert with_names.rows.names[:2] == ("S001/01/000000", "S001/01/000001") and len(with_names) == 700
-    np.testing.assert_array_equal(with_names.vertices[...], open_gallery(folder / "vertices").values[...])
+    assert open_gallery(folder / "vertices").frame_names[:2] == ("S001/01/000000", "S001/01/000001")
+    assert store.frame_names == ()
 
 
 def test_streamed_products_are_those_of_coefficients_in_memory(folder, monkeypatch):

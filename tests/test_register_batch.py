@@ -281,7 +281,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
     (tmp_path / "out").mkdir()
     with open(tmp_path / "out" / ".lock", "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(OSError, match="another run"):
+        with pytest.raises(ValueError, match="another run"):
             run(tmp_path / "in", tmp_path / "out")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affect3d.affect.vertex_gallery import GalleryRows, VertexGallery, gallery_content_digest, write_vertex_gallery
+from affect3d.affect.store import open_gallery, stored_content
+from affect3d.affect.vertex_gallery import GalleryRows, write_vertex_gallery
 
 pytest.importorskip("zarr", reason="zarr is not installed (affect3d[gallery])")
 
@@ -59,14 +60,14 @@ def test_a_gallery_that_is_interrupted_anywhere_continues_to_the_same_bytes(tmp_
 def test_the_same_content_is_not_written_twice_and_another_one_not_mixed_in(tmp_path):
     path = tmp_path / "g"
     assert write_vertex_gallery(path, rows(), FACES, vertices, "abc") is True
-    assert gallery_content_digest(path) == "abc" and gallery_content_digest(tmp_path) is None
+    assert stored_content(path) == "abc" and stored_content(tmp_path) is None
     assert write_vertex_gallery(path, rows(), FACES, None, "abc") is False  # nothing is even read
     with pytest.raises(FileExistsError, match="another gallery"):
         write_vertex_gallery(path, rows(3), FACES, vertices, "def")
     (tmp_path / ".g.growing").mkdir()
     (tmp_path / ".g.growing/state.json").write_text('{"content": "abc", "step": 7, "done": 1}')
     assert write_vertex_gallery(path, rows(3), FACES, vertices, "def", overwrite=True)
-    assert len(VertexGallery.open(path)) == 3
+    assert len(open_gallery(path)) == 3
 
 
 def test_vertices_that_do_not_fit_are_refused(tmp_path):
@@ -95,10 +96,10 @@ def test_rows_that_make_no_sense_are_named(change, message):
 
 def test_what_is_no_gallery_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no gallery"):
-        VertexGallery.open(tmp_path / "none")
+        open_gallery(tmp_path / "none")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ValueError, match="is not a readable vertex gallery"):
-        VertexGallery.open(tmp_path / "folder")
+    with pytest.raises(ValueError, match="is not a readable gallery"):
+        open_gallery(tmp_path / "folder")
     with pytest.raises(FileExistsError, match="is no vertex gallery, so it is not replaced"):
         write_vertex_gallery(tmp_path / "folder", rows(), FACES, vertices, "abc", overwrite=True)
     with pytest.raises(FileNotFoundError, match="does not exist"):
@@ -106,5 +107,5 @@ def test_what_is_no_gallery_is_refused_in_one_sentence(tmp_path):
     write_vertex_gallery(tmp_path / "g", rows(), FACES, vertices, "abc")
     for path in (tmp_path / "g" / "valence").rglob("zarr.json"):
         path.unlink()
-    with pytest.raises(ValueError, match="is not a readable vertex gallery"):
-        VertexGallery.open(tmp_path / "g")
+    with pytest.raises(ValueError, match="is not a readable gallery"):
+        open_gallery(tmp_path / "g")

@@ -16,7 +16,7 @@ import numpy as np
 from affect3d.affect.gallery import WORDS_CONVENTION
 from affect3d.affect.gallery_head import GalleryHead, gallery_head
 from affect3d.affect.performances import PerformanceOptions, perform_sequence, person_style
-from affect3d.affect.store import basis_gram, rms_distance
+from affect3d.affect.store_frames import basis_gram, rms_distance
 from affect3d.affect.store_writer import StoreBlock, StorePlan, write_store
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.progress import Progress, silent

@@ -13,7 +13,7 @@ import numpy as np
 
 from affect3d.affect.gallery import _zarr
 from affect3d.affect.raw_chunks import raw_chunks
-from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, take_rows
+from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, basis_gram, rms_distance, take_rows
 from affect3d.affect.vaspace import VASpace, checked_affect
 from affect3d.model.frame_products import CoefficientFrames, FrameArray
 
@@ -83,6 +83,11 @@ class GalleryStore:
         """The stored array, read by slices: (N, E) coefficients or (N, V, 3) vertices in mm, float32."""
         name = "expression" if self.kind == "coefficients" else "vertices"
         return raw_chunks(self._group[name], self.path / name)
+
+    @cached_property
+    def frame_names(self) -> tuple[str, ...]:
+        """Names of the frames, for meshes that came from files; empty where none are stored."""
+        return tuple(self._group.attrs.get("names", ()))
 
     @cached_property
     def content(self) -> str:
@@ -351,27 +356,13 @@ def open_gallery(path) -> GalleryStore:
         raise ValueError(f"path: {path} is not a readable gallery ({type(error).__name__}: {error})") from error
 
 
-def stored_content(path) -> str | None:
-    """Digest that the gallery at `path` was written with; None if there is no gallery that has one."""
+def stored_content(path, formats: tuple[str, ...] = COEFFICIENTS + VERTICES) -> str | None:
+    """Digest that the gallery at `path` was written with; None if no gallery of these formats is there."""
     try:
         attributes = json.loads((Path(path) / "zarr.json").read_text())["attributes"]
-        return str(attributes["content"]) if attributes["format"] in COEFFICIENTS + VERTICES else None
+        return str(attributes["content"]) if attributes["format"] in formats else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def basis_gram(basis) -> np.ndarray:
-    """(E, E) float64: mean over the vertices of the products of two expressions' displacements, mm^2."""
-    flat = np.asarray(basis, np.float64).reshape(len(basis), -1)
-    return flat @ flat.T / max(1, basis.shape[1])
-
-
-def rms_distance(offsets, gram=None) -> np.ndarray:
-    """Root mean square over the vertices of offsets (n, V, 3), or of coefficients (n, E) with their `basis_gram`."""
-    if gram is None:
-        return np.sqrt(np.einsum("nvd,nvd->n", offsets, offsets, dtype=np.float32) / max(1, offsets.shape[1]))
-    offsets = np.asarray(offsets, np.float64)
-    return np.sqrt(np.maximum(np.einsum("ne,ne->n", offsets @ gram, offsets), 0)).astype(np.float32)
 
 
 def _checked(path, group, attributes, kind) -> GalleryStore:

@@ -9,11 +9,25 @@ import numpy as np
 
 from affect3d.model.frame_products import CoefficientFrames
 
-__all__ = ["NeutralOffsets", "StreamedCoefficients", "block_rows", "take_rows"]
+__all__ = ["NeutralOffsets", "StreamedCoefficients", "basis_gram", "block_rows", "rms_distance", "take_rows"]
 
 #: Neutral faces that are kept while a store is read, in bytes.
 _NEUTRAL_BYTES = 64 * 2**20
 _BLOCK_BYTES = 16 * 2**20
+
+
+def basis_gram(basis) -> np.ndarray:
+    """(E, E) float64: mean over the vertices of the products of two expressions' displacements, mm^2."""
+    flat = np.asarray(basis, np.float64).reshape(len(basis), -1)
+    return flat @ flat.T / max(1, basis.shape[1])
+
+
+def rms_distance(offsets, gram=None) -> np.ndarray:
+    """Root mean square over the vertices of offsets (n, V, 3), or of coefficients (n, E) with their `basis_gram`."""
+    if gram is None:
+        return np.sqrt(np.einsum("nvd,nvd->n", offsets, offsets, dtype=np.float32) / max(1, offsets.shape[1]))
+    offsets = np.asarray(offsets, np.float64)
+    return np.sqrt(np.maximum(np.einsum("ne,ne->n", offsets @ gram, offsets), 0)).astype(np.float32)
 
 
 def block_rows(array) -> int:

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.affect.gallery import _zarr
+from affect3d.affect.store import VERTICES, stored_content
 from affect3d.affect.vaspace import checked_affect
 from affect3d.geometry.arrays import frozen_array, require_finite
 from affect3d.io.atomic import atomic_path
 from affect3d.io.folder_lock import empty_folder, one_run_in
 from affect3d.progress import Progress, silent
 
-__all__ = ["GalleryRows", "VertexGallery", "gallery_content_digest", "require_zarr", "write_vertex_gallery"]
+__all__ = ["GalleryRows", "require_zarr", "write_vertex_gallery"]
 
-_FORMAT = "affect3d vertex gallery 1"
 #: Vertices of a chunk: some 6 MB.
 _CHUNK_VERTICES = 500_000
 _LABELS = {"valence": np.float32, "arousal": np.float32, "subject": np.int32, "sequence": np.int32,
@@ -78,71 +78,6 @@ class GalleryRows:
         return len(self.names)
 
 
-@dataclass(frozen=True, eq=False)
-class VertexGallery:
-    """A store that is open for reading; vertices stay on disk until they are asked for.
-
-    Attributes
-    ----------
-    rows : GalleryRows
-    faces : (F, 3) int32
-    vertices : zarr.Array
-        (N, V, 3) float32, mm; slices of it are NumPy arrays.
-    convention : str
-        What the labels mean, as whoever made the gallery said.
-    content : str
-        Digest of what the gallery was made from.
-    """
-
-    rows: GalleryRows
-    faces: np.ndarray
-    vertices: object
-    convention: str
-    content: str
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @staticmethod
-    def open(path) -> VertexGallery:
-        """Open a store that `write_vertex_gallery` made.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is nothing at `path`.
-        ValueError
-            If what is there is no complete vertex gallery.
-        ImportError
-            If the package zarr is missing.
-        """
-        zarr = _zarr()
-        path = Path(path)
-        if not path.exists():
-            raise FileNotFoundError(f"path: there is no gallery at {path}")
-        try:
-            group = zarr.open_group(store=str(path), mode="r")
-            attributes = group.attrs.asdict()
-            if attributes.get("format") != _FORMAT:
-                raise ValueError(f"its format is {attributes.get('format')!r}, expected {_FORMAT!r}")
-            rows = GalleryRows(
-                tuple(attributes["names"]), **{name: np.asarray(group[name][...]) for name in _LABELS},
-                subjects=tuple(attributes["subjects"]), sequences=tuple(attributes["sequences"]),
-            )  # fmt: skip
-            vertices, faces = group["vertices"], np.asarray(group["faces"][...])
-            if vertices.ndim != 3 or vertices.shape[0] != len(rows) or vertices.shape[2] != 3:
-                raise ValueError(f"vertices: expected shape ({len(rows)}, V, 3), got {vertices.shape}")
-            if faces.ndim != 2 or faces.shape[1] != 3 or faces.min(initial=0) < 0:
-                raise ValueError(f"faces: expected vertex indices of shape (F, 3), got {faces.shape}")
-            if faces.max(initial=-1) >= vertices.shape[1]:
-                raise ValueError(f"faces: indices must lie in [0, {vertices.shape[1]}), got {faces.max()}")
-            return VertexGallery(rows, faces, vertices, str(attributes["convention"]), str(attributes["content"]))
-        # zarr and its codecs raise many types for damaged files; to the user they are one fault
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise ValueError(f"path: {path} is not a readable vertex gallery ({cause})") from error
-
-
 def write_vertex_gallery(
     path, rows: GalleryRows, faces, read: Callable[[str], np.ndarray], content: str, convention: str = "",
     overwrite: bool = False, progress: Progress = silent, attributes: Mapping | None = None,
@@ -185,7 +120,7 @@ def write_vertex_gallery(
     _zarr()
     path = Path(os.path.abspath(path))
     if os.path.lexists(path):
-        found = gallery_content_digest(path)
+        found = stored_content(path, VERTICES)
         if found == content:
             return False
         if found is None:
@@ -222,7 +157,7 @@ def _grow(path, growing, rows, faces, read, content, convention, progress, attri
             array[...] = getattr(rows, name)
         group.attrs.update(
             {
-                "format": _FORMAT, "content": content, "names": list(rows.names), "subjects": list(rows.subjects),
+                "format": VERTICES[-1], "content": content, "names": list(rows.names), "subjects": list(rows.subjects),
                 "sequences": list(rows.sequences), "convention": convention,
                 "units": "vertices in mm; valence and arousal in [-1, 1]", "chunk_files": -(-len(rows) // step),
                 **(attributes or {}),
@@ -255,15 +190,6 @@ def _chunks_done(state: Path, content: str, step: int) -> int:
 def require_zarr() -> None:
     """Raise the ImportError that says how to get zarr if it is missing; worth asking before long work."""
     _zarr()
-
-
-def gallery_content_digest(path) -> str | None:
-    """Digest of what the vertex gallery at `path` was made from; None if there is no such gallery."""
-    try:
-        attributes = json.loads((Path(path) / "zarr.json").read_text())["attributes"]
-        return str(attributes["content"]) if attributes["format"] == _FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _read(read, name: str, shape) -> np.ndarray:

@@ -14,7 +14,8 @@ import numba
 import numpy as np
 
 from affect3d.affect.class_moments import moments_of_block
-from affect3d.affect.store import GalleryStore, basis_gram
+from affect3d.affect.store import GalleryStore
+from affect3d.affect.store_frames import basis_gram
 from affect3d.affect.vaspace import VASpace
 from affect3d.progress import Progress, silent
 

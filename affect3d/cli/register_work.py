@@ -241,11 +241,12 @@ def _guess(path):
 
 def _check_gallery(path: str) -> None:
     """See before a night's work that a gallery can be written there after it."""
-    from affect3d.affect.vertex_gallery import gallery_content_digest, require_zarr
+    from affect3d.affect.store import VERTICES, stored_content
+    from affect3d.affect.vertex_gallery import require_zarr
 
     require_zarr()
     check_output(Path(path).parent / "gallery")
-    if os.path.lexists(path) and gallery_content_digest(path) is None:
+    if os.path.lexists(path) and stored_content(path, VERTICES) is None:
         raise FileExistsError(f"{path}: exists and is no vertex gallery, so it is not replaced")
 
 
