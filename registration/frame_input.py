@@ -65,11 +65,9 @@ def surface_of(scan: Mesh, name: str) -> Mesh:
 
 def read_texture(path: str, scan: Mesh) -> np.ndarray | None:
     """The picture (H, W, 3) uint8 of a scan with texture coordinates; None if it has none of either."""
-    from affect3d.io.image import read_image
-    from affect3d.io.texture_file import find_texture
+    from affect3d.io import texture_file
 
-    texture = None if scan.uv is None else find_texture(path)
-    return None if texture is None else read_image(texture).pixels
+    return None if scan.uv is None else texture_file.read_texture(path)
 
 
 def frame_landmarks(job, whole: Mesh, unit: str, search: bool = True) -> tuple[Landmarks | None, str]:

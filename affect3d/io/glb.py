@@ -1,4 +1,7 @@
-"""Binary glTF 2.0 (.glb) in: triangles, texture coordinates, colours and named morph targets."""
+"""Binary glTF 2.0 (.glb) in: triangles, texture coordinates, colours and named morph targets.
+
+Pictures are read by `affect3d.io.texture_file.read_texture`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.io.glb_container import Container, open_container
+from affect3d.io.glb_texture import base_texture, placed_uv, uv_attribute
 from affect3d.io.glb_write import write_glb, write_model_glb
 from affect3d.io.mesh_parts import MeshParts, build_mesh, naming, read_whole
 from affect3d.io.units import millimetres_per
@@ -139,14 +143,15 @@ class _Scene:
                 raise ValueError("primitives: expected the attribute POSITION")
             if "KHR_draco_mesh_compression" in str(primitive.get("extensions", "")):
                 raise ValueError("primitives: compressed with Draco, which is not read; export without compression")
-            key = (shared, str(sorted(attributes.items(), key=str)), str(primitive.get("targets")))
+            texture = base_texture(self.file, primitive)
+            key = (shared, str(sorted(attributes.items(), key=str)), str(primitive.get("targets")), str(texture))
             if key not in self.placed:
                 start = self.count
-                self._vertices(attributes, _list(primitive, "targets"), names, transform)
+                self._vertices(attributes, _list(primitive, "targets"), names, transform, texture)
                 self.placed[key] = start, self.count - start
             self._triangles(primitive, *self.placed[key], transform)
 
-    def _vertices(self, attributes, targets, names, transform) -> None:
+    def _vertices(self, attributes, targets, names, transform, texture) -> None:
         read, linear = self.file.array, transform[:3, :3]
         points = read(attributes["POSITION"], 3, what="POSITION").astype(float)
         count = len(points)
@@ -155,8 +160,9 @@ class _Scene:
             raise ValueError("nodes: the scene repeats its meshes until it has more points than bytes")
         self.points.append(points if np.array_equal(transform, np.eye(4)) else points @ linear.T + transform[:3, 3])
         uv = colours = owner = None
-        if "TEXCOORD_0" in attributes:
-            uv = read(attributes["TEXCOORD_0"], 2, count, "TEXCOORD_0").astype(float)
+        which = uv_attribute(texture)
+        if which in attributes:
+            uv = placed_uv(read(attributes[which], 2, count, which).astype(float), texture)
             uv = np.column_stack([uv[:, 0], 1 - uv[:, 1]])  # glTF counts from the top
         if "COLOR_0" in attributes:
             colours = _srgb(read(attributes["COLOR_0"], (3, 4), count, "COLOR_0")[:, :3])

@@ -14,7 +14,10 @@ __all__ = ["Container", "open_container", "pack_container"]
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
-_KNOWN = {"KHR_mesh_quantization", "KHR_materials_unlit", "KHR_texture_transform"}
+_KNOWN = {
+    "EXT_texture_webp", "KHR_materials_pbrSpecularGlossiness", "KHR_materials_unlit", "KHR_mesh_quantization",
+    "KHR_texture_transform",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +100,7 @@ class Container:
         return kind, held
 
     def _view(self, accessor, kind: str, width: int, rows: int, what: str) -> np.ndarray:
-        view = self.item("bufferViews", accessor["bufferView"])
-        self.item("buffers", view.get("buffer"))
-        buffer = self.buffers[view["buffer"]]
-        if buffer is None:
-            raise ValueError("buffers: expected all arrays within the file, got one beside it")
-        begin, length = _count(view, "byteOffset", what, 0), _count(view, "byteLength", what)
-        if begin + length > len(buffer):
-            raise ValueError(f"{what}: its bytes end at {begin + length}, the file holds {len(buffer)}")
+        view, buffer, begin, length = self._span(accessor["bufferView"], what)
         offset, item = _count(accessor, "byteOffset", what, 0), np.dtype(kind).itemsize * width
         stride = _count(view, "byteStride", what, 0) or item
         if stride < item or (rows and offset + (rows - 1) * stride + item > length):
@@ -112,6 +108,22 @@ class Container:
         if not rows:
             return np.empty((0, width), kind)
         return np.ndarray((rows, width), kind, buffer, begin + offset, (stride, np.dtype(kind).itemsize))
+
+    def view_bytes(self, index, what: str) -> bytes:
+        """The bytes of a bufferView, which must lie within the file."""
+        _, buffer, begin, length = self._span(index, what)
+        return bytes(buffer[begin : begin + length])
+
+    def _span(self, index, what: str) -> tuple[dict, bytes, int, int]:
+        view = self.item("bufferViews", index)
+        self.item("buffers", view.get("buffer"))
+        buffer = self.buffers[view["buffer"]]
+        if buffer is None:
+            raise ValueError("buffers: expected all arrays within the file, got one beside it")
+        begin, length = _count(view, "byteOffset", what, 0), _count(view, "byteLength", what)
+        if begin + length > len(buffer):
+            raise ValueError(f"{what}: its bytes end at {begin + length}, the file holds {len(buffer)}")
+        return view, buffer, begin, length
 
     def _patched(self, values, sparse, kind: str, what: str) -> np.ndarray:
         if not (isinstance(sparse, dict) and all(isinstance(sparse.get(k), dict) for k in ("indices", "values"))):

@@ -15,7 +15,7 @@ import numpy as np
 from affect3d.geometry.arrays import frozen_array
 from affect3d.io.atomic import atomic_path
 
-__all__ = ["ImageError", "Photo", "read_image", "write_image", "MAX_PIXELS", "WRITABLE_SUFFIXES"]
+__all__ = ["ImageError", "Photo", "decode_image", "read_image", "write_image", "MAX_PIXELS", "WRITABLE_SUFFIXES"]
 
 #: Larger pictures are refused from their header, before anything is decoded.
 MAX_PIXELS = 100_000_000
@@ -107,7 +107,17 @@ def read_image(path, max_pixels: int = MAX_PIXELS) -> Photo:
     OSError
         If it does not exist, is a folder, or cannot be read.
     """
-    data = _read_bytes(path)
+    return decode_image(_read_bytes(path), path, max_pixels)
+
+
+def decode_image(data: bytes, path, max_pixels: int = MAX_PIXELS) -> Photo:
+    """The same from the bytes of a file; `path` is what messages call them.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`.
+    """
     from PIL import Image
 
     formats = _load_readers()
