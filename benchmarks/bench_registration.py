@@ -4,8 +4,8 @@
 
 The reference pairs and the ICT face are not part of the repository; without the face the script says so and
 ends.  Further pairs are made from the face by the same recipe: another identity and expression, each triangle in
-four, vertices shuffled, 0.15 mm of noise, landmarks wrong by 1 mm (and by 5 mm), holes and floating shards; two have eyes and
-mouth closed by a surface, as scanners see eyeballs and teeth, where the template has openings.
+four, vertices shuffled, 0.15 mm of noise, landmarks wrong by 1 mm (and by 5 mm), holes and floating shards; two have
+eyes and mouth closed by a surface, as scanners see eyeballs and teeth, where the template has openings.
 `pip install meshmonk==0.3.0` adds the peer's column, run in turn on the same pairs.
 """
 
