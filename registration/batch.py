@@ -6,16 +6,15 @@ sequence are compared and outliers pruned; this last step reads nothing but the 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from affect3d.io.atomic import atomic_path
-from affect3d.io.folder_lock import one_run_in
+from affect3d.io.json_file import json_ready, write_json
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.progress import Progress, silent
 from affect3d.registration.frame_input import LANDMARK_SUFFIXES
 from affect3d.registration.frame_work import (
@@ -24,12 +23,13 @@ from affect3d.registration.frame_work import (
     failed_record,
     register_frame,
     software_versions,
+    write_frame_record,
 )
 from affect3d.registration.frames import Frame, natural_key
 from affect3d.registration.methods import ALIASES, SEQUENCE_METHODS, method_named
 from affect3d.registration.nonrigid import NonRigidOptions
 from affect3d.registration.prior import DisplacementPrior
-from affect3d.registration.records import FrameRecord, read_record, write_record
+from affect3d.registration.records import FrameRecord, read_record
 from affect3d.registration.sequence import WITH_PRIOR
 from affect3d.registration.sequence_batch import run_sequences
 from affect3d.registration.template import Template
@@ -152,7 +152,7 @@ def register_batch(
     Raises
     ------
     ValueError
-        If another run is writing to the folder.
+        If another run is writing to the folder, or it holds a run of another kind.
     OSError
         If the folder cannot be written, or the cluster does not answer.  What goes wrong with single frames is told
         in their records.
@@ -160,8 +160,8 @@ def register_batch(
     frames = tuple(frames)
     places = Places(os.path.abspath(out))
     landmarks = landmarks or {}
-    Path(places.root).mkdir(parents=True, exist_ok=True)
-    with _alone_in(places):
+    # each record tells what it hangs on, so nothing has to be the same for all runs in one folder
+    with one_run(RunFolder(places.root, "register", parts=("meshes", "pruned", "records", "state"))):
         _write_template(places, template)
         if _prior(options) is not None:
             options.prior.save(places.prior)
@@ -172,7 +172,7 @@ def register_batch(
             for job, outcome in outcomes:
                 if isinstance(outcome, Death):
                     record = failed_record(job, outcome.reason)
-                    _rewrite(places, record)
+                    write_frame_record(places, record)
                 else:
                     record = outcome.record
                     reused += outcome.reused
@@ -244,13 +244,11 @@ def _job(frame: Frame, landmarks, template: Template, places: Places, options: B
     if wanted is None and _prior(options) is not None:
         wanted = WITH_PRIOR
     settings = {
-        "method": ALIASES.get(options.method, options.method), "options": method.described(wanted),
+        "method": ALIASES.get(options.method, options.method), "options": json_ready(method.described(wanted)),
         "template": template.digest, "software": software_versions(),
     }  # fmt: skip
-    # as JSON gives them back: tuples become lists
-    settings["options"] = _plain(settings["options"])
     if settings["method"] in SEQUENCE_METHODS:
-        settings["neutral"] = {"options": _plain(asdict(options.neutral_options)), "lost_after": options.lost_after}
+        settings["neutral"] = {"options": json_ready(options.neutral_options), "lost_after": options.lost_after}
         settings["prior"] = "" if _prior(options) is None else options.prior.digest
     return FrameJob(
         frame.name, frame.scan, os.path.abspath(frame.path), places, settings, settings["method"], wanted,
@@ -260,10 +258,6 @@ def _job(frame: Frame, landmarks, template: Template, places: Places, options: B
 
 def _prior(options: BatchOptions) -> DisplacementPrior | None:
     return options.prior if options.method == "track" else None
-
-
-def _plain(options: dict) -> dict:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
 
 
 def _run(jobs: list[FrameJob], options: BatchOptions) -> Iterator[tuple[FrameJob, object]]:
@@ -305,13 +299,7 @@ def _settle(places: Places, record: FrameRecord) -> None:
         os.replace(there, here)
     there.unlink(missing_ok=True)
     if read_record(places.record(record.name)) != record:
-        _rewrite(places, record)
-
-
-def _rewrite(places: Places, record: FrameRecord) -> None:
-    path = places.record(record.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, record)
+        write_frame_record(places, record)
 
 
 def _write_template(places: Places, template: Template) -> None:
@@ -321,32 +309,9 @@ def _write_template(places: Places, template: Template) -> None:
     # the same for people and other programs
     write_mesh(places.template.with_suffix(".ply"), template.mesh, unit="mm")
     marks = [None if v < 0 else int(v) for v in template.landmarks]
-    with atomic_path(places.template.with_name("template.landmarks.json")) as temporary:
-        temporary.write_text(json.dumps({"scheme": template.scheme, "vertices": marks}) + "\n", encoding="utf-8")
+    write_json(places.template.with_name("template.landmarks.json"), {"scheme": template.scheme, "vertices": marks})
     if template.model_vertices is not None:
-        with atomic_path(places.template.with_name("template.model_vertices.json")) as temporary:
-            temporary.write_text(json.dumps(template.model_vertices.tolist()) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _alone_in(places: Places):
-    """Keep other runs out of the folder, and sweep away what a killed one left half-written."""
-    with one_run_in(places.root):
-        _sweep(places)
-        try:
-            yield
-        finally:
-            _sweep(places)
-
-
-def _sweep(places: Places) -> None:
-    for kind in (".", "meshes", "pruned", "records", "state"):
-        for base, folders, files in os.walk(Path(places.root, kind)):
-            for name in files:
-                if name.startswith(".") and ".part." in name:
-                    Path(base, name).unlink(missing_ok=True)
-            if kind == ".":
-                folders.clear()  # what else lies in the folder is not ours
+        write_json(places.template.with_name("template.model_vertices.json"), template.model_vertices.tolist())
 
 
 def sequences_of(frames) -> dict[str, list[int]]:

@@ -14,17 +14,18 @@ import numpy as np
 
 import affect3d
 from affect3d.geometry.proximity import nearest_on_mesh
+from affect3d.io.digests import file_digest
 from affect3d.mesh import Mesh
 from affect3d.registration.distortion import distorted_share
 from affect3d.registration.frame_input import frame_landmarks, input_digest, read_scan, surface_of
 from affect3d.registration.methods import method_named
-from affect3d.registration.records import FrameRecord, file_digest, read_record, write_record
+from affect3d.registration.records import FrameRecord, read_record, write_record
 from affect3d.registration.template import Template, matching_landmarks
 from affect3d.registration.verdict import Limits, frame_verdict
 
 __all__ = [
-    "FrameJob", "FrameOutcome", "Places", "UNWRITTEN", "done_before", "failed_record", "finish_frame", "measured",
-    "one_blas_thread", "read_scan", "register_frame", "run_template", "sentence_of", "write_frame_mesh",
+    "FrameJob", "FrameOutcome", "Places", "UNWRITTEN", "done_before", "failed_record", "finish_frame", "loaded",
+    "measured", "one_blas_thread", "read_scan", "register_frame", "sentence_of", "write_frame_mesh",
 ]  # fmt: skip
 
 # of surface triangles looked at for each vertex; those of scans are small and alike
@@ -176,7 +177,7 @@ def one_blas_thread() -> None:
 
 
 def _register(job: FrameJob, record: FrameRecord) -> tuple[FrameRecord, Mesh]:
-    template = run_template(str(job.places.template), job.settings["template"])
+    template = loaded(Template, job.places.template, job.settings["template"])
     whole, unit, source = read_scan(job.path, job.unit, job.guessed)
     record = replace(record, unit=unit, unit_source=source)
     scan = surface_of(whole, job.scan)
@@ -286,13 +287,19 @@ def log_time(job: FrameJob, record: FrameRecord, seconds: float) -> None:
         pass  # a log that cannot be written costs nobody a result
 
 
-@functools.lru_cache(maxsize=2)
-def run_template(path: str, expected: str) -> Template:
-    """The template of a run, kept in memory; a RuntimeError if the file holds another than its digest says."""
-    template = Template.load(path)
-    if template.digest != expected:
-        raise RuntimeError(f"{path}: is not the template of this run; another run may write to the same folder")
-    return template
+@functools.lru_cache(maxsize=3)
+def loaded(kind, path: Path, expected: str):
+    """The template or the prior (its class `kind`) of a run, kept in memory.
+
+    Raises
+    ------
+    RuntimeError
+        If the file holds another one than that of the digest `expected`.
+    """
+    found = kind.load(path)
+    if found.digest != expected:
+        raise RuntimeError(f"{path}: is not that of this run; another run may write to the same folder")
+    return found
 
 
 def sentence_of(error: Exception, job: FrameJob, kind: bool = False) -> str:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 
-import numpy as np
-
-from affect3d.io.atomic import atomic_path
+from affect3d.io.digests import digest, file_digest
+from affect3d.io.json_file import read_json, write_json
 
 __all__ = ["FrameRecord", "digest", "file_digest", "read_record", "write_record"]
 
@@ -94,20 +90,8 @@ class FrameRecord:
 
 
 def write_record(path, record: FrameRecord) -> None:
-    """Write a record as JSON; the same record gives the same bytes.
-
-    Raises
-    ------
-    ValueError
-        If a number in it is not finite.
-    OSError
-        If it cannot be written.
-    """
-    content = {"format": _FORMAT, **asdict(record)}
-    # names of files need not be text that UTF-8 can hold, so what is not ASCII is written as escapes
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="ascii")
+    """Write a record; the same record gives the same bytes, and errors are those of `write_json`."""
+    write_json(path, {"format": _FORMAT, **asdict(record)})
 
 
 def read_record(path) -> FrameRecord | None:
@@ -115,49 +99,14 @@ def read_record(path) -> FrameRecord | None:
 
     Such a file is no error: the frame is simply not done.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            return None
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+    content = read_json(path, _MAX_BYTES)
+    if content is None or content.pop("format", None) != _FORMAT:
         return None
     wanted = {f.name: f.type for f in fields(FrameRecord)}
     if set(content) != set(wanted) or not all(_fits(content[name], kind) for name, kind in wanted.items()):
         return None
     record = FrameRecord(**content)
     return record if {record.verdict, record.own_verdict} <= set(VERDICTS) else None
-
-
-def file_digest(path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest(*parts) -> str:
-    """SHA-256 of arrays (with their shapes and types), texts and JSON values, in hexadecimal.
-
-    Raises
-    ------
-    TypeError
-        If a part is neither an array nor something that JSON can hold.
-    """
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            head, body = f"{part.dtype.str}{part.shape}", np.ascontiguousarray(part).tobytes()
-        else:
-            head, body = "json", json.dumps(part, sort_keys=True, allow_nan=False).encode()
-        total.update(f"{head}:{len(body)}:".encode())
-        total.update(body)
-    return total.hexdigest()
-
-
-def _refuse(word: str):
-    raise ValueError(f"{word} is no number")
 
 
 def _fits(value, kind: str) -> bool:

@@ -7,7 +7,6 @@ holds every bit on which later frames hang.
 
 from __future__ import annotations
 
-import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -26,9 +25,9 @@ from affect3d.registration.frame_work import (
     FrameOutcome,
     failed_record,
     finish_frame,
+    loaded,
     measured,
     one_blas_thread,
-    run_template,
     sentence_of,
 )
 from affect3d.registration.nonrigid import register_nonrigid
@@ -78,7 +77,7 @@ def follow_sequence(job: SequenceJob) -> SequenceOutcome:
 
 def _frames(job: SequenceJob, inputs: Inputs, begun: int, state):
     """Yield the record of each frame from `begun` on; it is on disk then."""
-    template = run_template(str(job.frames[0].places.template), job.frames[0].settings["template"])
+    template = loaded(Template, job.frames[0].places.template, job.frames[0].settings["template"])
     began = time.perf_counter()
     if state is None:
         neutral, own_record, fixed, why = _neutral(job, template)
@@ -153,7 +152,7 @@ class _Sequence:
         prior = None
         if job.prior:
             size = procrustes(template.mesh.vertices, vertices).scale
-            prior = _prior(str(neutral.places.prior), job.prior).scaled(size)
+            prior = loaded(DisplacementPrior, neutral.places.prior, job.prior).scaled(size)
         self.follower = kind(
             self.rest, template.landmarks[self.marks], job.options, replace(view, scan=scan), prior
         )
@@ -228,14 +227,6 @@ class _Sequence:
         self.follower.restart(result.vertices)
         own = self._measured(record, view, alone)
         return replace(own, reason=f"{said}; registered afresh: {result.reason}"), alone
-
-
-@functools.lru_cache(maxsize=1)
-def _prior(path: str, expected: str) -> DisplacementPrior:
-    prior = DisplacementPrior.load(path)
-    if prior.digest != expected:
-        raise RuntimeError(f"{path}: is not the prior of this run; another run may write to the same folder")
-    return prior
 
 
 @dataclass(frozen=True, eq=False)

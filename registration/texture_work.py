@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.io.atomic import atomic_path
+from affect3d.io.digests import digest, file_digest
+from affect3d.io.run_folder import end_step, read_step
 from affect3d.mesh import Mesh
 from affect3d.registration.frame_input import read_scan, read_texture, surface_of
 from affect3d.registration.frame_work import one_blas_thread, software_versions
-from affect3d.registration.records import digest, file_digest
 from affect3d.registration.texture import carry_texture, carry_vertex_colours
 
 __all__ = ["TextureJob", "TextureOutcome", "texture_frame", "write_layout"]
@@ -98,8 +98,8 @@ def _frame(job: TextureJob) -> TextureOutcome:
         "layout": file_digest(job.layout) if job.layout else "", "software": software_versions(),
         "texture": file_digest(picture) if picture else "", "unit": job.unit,
     })  # fmt: skip
-    before = _read(record)
-    if before.get("made_of") == made_of and file.is_file() and file_digest(file) == before.get("file"):
+    before = read_step(record, made_of)
+    if before is not None and file.is_file() and file_digest(file) == before.get("file"):
         return TextureOutcome(str(file), share=float(before["share"]), reused=True)
     scan, _, _ = read_scan(job.path, job.unit, None)
     scan = surface_of(scan, job.scan)
@@ -118,11 +118,9 @@ def _frame(job: TextureJob) -> TextureOutcome:
         colours, seen = carry_vertex_colours(mesh, scan, texture)
         share = float(seen.mean())
         _write(file, Mesh(mesh.vertices, mesh.faces, colours=colours), None)
-    # last: whoever finds the record finds the whole file
-    with atomic_path(record) as temporary:
-        content = {"made_of": made_of, "file": file_digest(file), "share": round(share, 6)}
-        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="ascii")
-    return TextureOutcome(str(file), share=round(share, 6))
+    share = round(share, 6)
+    end_step(record, made_of, {"file": file_digest(file), "share": share})
+    return TextureOutcome(str(file), share=share)
 
 
 def _write(file: Path, mesh: Mesh, picture) -> None:
@@ -135,14 +133,6 @@ def _write(file: Path, mesh: Mesh, picture) -> None:
         raise ValueError("form: obj needs a template with texture coordinates; glb holds colours at vertices")
     else:
         write_textured_obj(file, mesh, picture)
-
-
-def _read(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="ascii")) if path.stat().st_size < 10_000 else {}
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) and isinstance(content.get("share"), float) else {}
 
 
 @functools.lru_cache(maxsize=2)

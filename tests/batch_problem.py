@@ -11,6 +11,8 @@ import numpy as np
 from affect3d.io.mesh_file import write_mesh
 from affect3d.landmarks import Landmarks
 from affect3d.mesh import Mesh
+from affect3d.registration.batch import BatchOptions, find_landmark_files, register_batch
+from affect3d.registration.frames import find_frames
 from affect3d.registration.nonrigid import NonRigidOptions
 from affect3d.registration.template import Template
 
@@ -98,3 +100,25 @@ def threads(job):
     from threadpoolctl import threadpool_info
 
     return max(p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas")
+
+
+def run(folder, out, **options):
+    """Register all scans of a folder."""
+    frames = find_frames([folder])
+    return register_batch(
+        frames, small_template(), out, find_landmark_files(frames), BatchOptions(**{"method_options": QUICK, **options})
+    )
+
+
+def content(folder):
+    """Bytes of every file of a run but the log of times."""
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(Path(folder).rglob("*"))
+        if p.is_file() and p.name != "times.jsonl"
+    }
+
+
+def times(out):
+    """Frames that were worked on, in the order in which they ended."""
+    return [json.loads(line)["name"] for line in Path(out, "times.jsonl").read_text().splitlines()]

@@ -8,6 +8,8 @@ import numpy as np
 from affect3d.geometry.rotation import rotation_exp
 from affect3d.io.mesh_file import write_mesh
 from affect3d.mesh import Mesh
+from affect3d.registration.batch import BatchOptions, find_landmark_files, register_batch
+from affect3d.registration.frames import find_frames
 from affect3d.registration.nonrigid import NonRigidOptions
 from affect3d.registration.template import Template
 
@@ -86,3 +88,12 @@ def frame_job():
     from affect3d.registration.frame_work import FrameJob, Places
 
     return FrameJob("q/0", "q/0.ply", "0.ply", Places("out"), {"method": "track"})
+
+
+def run(folder, out, **options):
+    """Register all sequences of a folder."""
+    frames = find_frames([folder])
+    return register_batch(
+        frames, template(), out, find_landmark_files(frames),
+        BatchOptions(**{"method": "track", "neutral_options": QUICK, **options}),
+    )  # fmt: skip

@@ -40,8 +40,8 @@ def gallery(path, style=0.0, face=5.0, seed=0, shuffle=False):
         labels = [x[order] for x in labels[:3]] + [back[labels[3][order]]]
     plan = StorePlan(
         "vertices", (VERTICES, 3), f"{style} {face} {seed} {shuffle}", *labels,
-        tuple(f"s{i}" for i in range(SUBJECTS)), tuple(f"q{i}" for i in range(SUBJECTS * EACH)), rest,
-        np.array([[0, 1, 2]]), names=lambda rows: [str(i) for i in rows],
+        tuple(f"s{i}" for i in range(SUBJECTS)), tuple(f"q{i}" for i in range(SUBJECTS * EACH)),
+        np.array([[0, 1, 2]]), rest, names=tuple(map(str, range(len(values)))),
     )  # fmt: skip
     write_store(path, plan, lambda a, b: StoreBlock(values[a:b], valence[a:b], arousal[a:b], np.zeros(b - a)))
     return open_gallery(path)

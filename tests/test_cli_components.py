@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from affect3d.affect.vertex_gallery import GalleryRows, write_vertex_gallery
+from affect3d.affect.store_writer import StorePlan, write_frames
 from affect3d.cli import app, components
 from affect3d.model.component_file import load_components
 
@@ -39,12 +39,12 @@ def gallery(tmp_path_factory):
             valence.append(strength * (0.9 if s % 2 else -0.9))
     n = len(vertices)
     sequence = np.arange(n) // 12
-    rows = GalleryRows(
-        tuple(f"f{i}" for i in range(n)), np.array(valence), np.zeros(n), sequence // 2, sequence, np.arange(n) % 12,
-        sequence * 12, ("a", "b", "c"), tuple("uvwxyz"),
+    plan = StorePlan(
+        "vertices", rest.shape, "digest", sequence // 2, sequence, np.arange(n) % 12, sequence * 12, ("a", "b", "c"),
+        tuple("uvwxyz"), faces, names=tuple(f"f{i}" for i in range(n)),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("gallery") / "g.zarr"
-    write_vertex_gallery(path, rows, faces, lambda name: vertices[int(name[1:])], "digest")
+    write_frames(path, plan, np.array(valence), np.zeros(n), lambda name: vertices[int(name[1:])])
     return path
 
 

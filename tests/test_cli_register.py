@@ -491,7 +491,7 @@ def test_what_concerns_the_whole_run_ends_it_with_status_1(folder, capsys):
         (("a.ply", "--out", "o", "--template", "nomarks.ply"), "expected its landmarks beside it"),
         ((*fine, "--landmarks", "none.pts"), "none.pts: there is no such file or folder"),
         ((*fine, "--gallery", "g.zarr", "--labels", "bad.csv"), r"line 2: valence: expected a number in \[-1, 1\]"),
-        ((*fine, "--gallery", "taken.zarr", "--labels", "good.csv"), "taken.zarr: exists and is no vertex gallery"),
+        ((*fine, "--gallery", "taken.zarr", "--labels", "good.csv"), "taken.zarr: exists and is no gallery"),
         ((*fine, "--gallery", "nowhere/deep/g", "--labels", "good.csv"), "nowhere/deep does not exist"),
     ):
         status, data, err = report(capsys, *arguments)

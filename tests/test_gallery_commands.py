@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affect3d.affect import vertex_gallery
 from affect3d.affect.store import open_gallery
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.cli import main
+from affect3d.io import mesh_file
 from affect3d.io.mesh_file import write_mesh
 from affect3d.mesh import Mesh
 from affect3d.model import MorphableModel
@@ -313,14 +313,15 @@ def test_a_gallery_is_replaced_only_when_asked_and_folders_of_others_never(folde
 
 KILLED = """
 import sys, time
-from affect3d.affect import vertex_gallery
+from affect3d.affect import store_writer
 from affect3d.cli import main
-vertex_gallery._CHUNK_VERTICES = 81 * 2
-real = vertex_gallery._read
-def slow(*arguments):
+from affect3d.io import mesh_file
+store_writer._CHUNK = {"vertices": 81 * 2}
+real = mesh_file.read_mesh
+def slow(*arguments, **named):
     time.sleep(0.05)
-    return real(*arguments)
-vertex_gallery._read = slow
+    return real(*arguments, **named)
+mesh_file.read_mesh = slow
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -332,18 +333,18 @@ def test_a_build_that_is_killed_leaves_no_gallery_and_the_next_one_continues(fol
     ])  # fmt: skip
     command = ("build", "meshes", "--labels", labels, "--unit", "mm", "--out")
     child = subprocess.Popen([sys.executable, "-c", KILLED, "gallery", *command, "g"])
-    state, until = Path(".g.growing/state.json"), time.monotonic() + 60
-    while not (state.exists() and json.loads(state.read_text())["done"] >= 5):
+    parts, until = Path(".g.growing/parts"), time.monotonic() + 60
+    while len(list(parts.glob("[0-9]*.npy"))) < 5:
         assert child.poll() is None and time.monotonic() < until, "the run ended before it could be killed"
         time.sleep(0.01)
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert not Path("g").exists() and run("info", "g")[0] == 1
     assert run("info", ".g.growing/store")[0] == 1
-    monkeypatch.setattr("affect3d.affect.vertex_gallery._CHUNK_VERTICES", 81 * 2)
+    monkeypatch.setattr("affect3d.affect.store_writer._CHUNK", {"vertices": 81 * 2})
     reads = []
-    real = vertex_gallery._read
-    monkeypatch.setattr(vertex_gallery, "_read", lambda *a: reads.append(a[1]) or real(*a))
+    real = mesh_file.read_mesh
+    monkeypatch.setattr(mesh_file, "read_mesh", lambda *a, **k: reads.append(a[0]) or real(*a, **k))
     assert run(*command, "g")[0] == 0
     assert len(reads) <= 1 + 48 - 10  # the first is read again for its shape
     assert run(*command, "whole")[0] == 0

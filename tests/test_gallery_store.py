@@ -22,9 +22,9 @@ from affect3d.affect.raw_chunks import PackedChunks, RawChunks, raw_chunks
 from affect3d.affect.statistics import class_statistics
 from affect3d.affect.store import open_gallery, stored_content
 from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, take_rows
+from affect3d.affect.store_writer import StorePlan, write_frames
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.affect.vaspace import VASpace
-from affect3d.affect.vertex_gallery import GalleryRows, write_vertex_gallery
 from affect3d.model import MorphableModel
 
 zarr = pytest.importorskip("zarr", reason="zarr is not installed (affect3d[gallery])")
@@ -196,8 +196,10 @@ def test_stores_of_the_first_formats_are_read(folder, tmp_path, monkeypatch):
 
     rng = np.random.default_rng(0)
     faces = {f"q/{i}": rng.normal(size=(4, 3)) for i in range(5)}
-    rows = GalleryRows(tuple(faces), np.zeros(5), np.zeros(5), [0] * 5, [0] * 5, range(5), [2] * 5, ("s",), ("q",))
-    write_vertex_gallery(tmp_path / "v", rows, [[0, 1, 2]], faces.__getitem__, "abc")
+    plan = StorePlan(
+        "vertices", (4, 3), "abc", [0] * 5, [0] * 5, range(5), [2] * 5, ("s",), ("q",), [[0, 1, 2]], names=tuple(faces)
+    )
+    write_frames(tmp_path / "v", plan, np.zeros(5), np.zeros(5), faces.__getitem__)
     store = open_gallery(tmp_path / "v")
     assert store.kind == "vertices" and store.subjects == ("s",) and store.content == "abc" and store.basis is None
     np.testing.assert_allclose(store.rest, faces["q/2"], atol=1e-6)

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from affect3d.io.mesh_file import read_mesh, write_mesh
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.mesh import Mesh
 from affect3d.registration.batch import BatchOptions, find_landmark_files, left_over, register_batch
 from affect3d.registration.distortion import distorted_share
+from affect3d.registration.frame_work import loaded
 from affect3d.registration.frames import Frame, find_frames, natural_key
 from affect3d.registration.methods import method_named
 from affect3d.registration.records import FrameRecord, digest, read_record, write_record
@@ -26,6 +28,7 @@ from affect3d.registration.workers import Death, run_dask, run_processes
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # processes that are started must be able to import the helper as well
 import batch_problem  # noqa: E402
+from batch_problem import content, run, times  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -45,28 +48,6 @@ def reference(scans, tmp_path_factory):
     folder, _ = scans
     out = tmp_path_factory.mktemp("reference") / "out"
     return run(folder, out, jobs=2), out
-
-
-def run(folder, out, **options):
-    frames = find_frames([folder])
-    return register_batch(
-        frames, batch_problem.small_template(), out, find_landmark_files(frames),
-        BatchOptions(**{"method_options": batch_problem.QUICK, **options}),
-    )  # fmt: skip
-
-
-def content(folder):
-    """Bytes of every file of a run but the log of times."""
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(Path(folder).rglob("*"))
-        if p.is_file() and p.name != "times.jsonl"
-    }
-
-
-def times(out):
-    """Frames that were worked on, in the order in which they ended."""
-    return [json.loads(line)["name"] for line in (out / "times.jsonl").read_text().splitlines()]
 
 
 def record(**changed):
@@ -285,19 +266,31 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path):
             run(tmp_path / "in", tmp_path / "out")
 
 
+def test_a_folder_of_another_command_is_refused(tmp_path):
+    batch_problem.write_scan(tmp_path / "in" / "0.ply", 0)
+    with one_run(RunFolder(tmp_path / "out", "study", {"data": 1})):
+        pass
+    with pytest.raises(ValueError, match="holds a run of affect3d study, not of affect3d register; name another"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out" / "records").exists()
+
+
+def test_a_template_that_is_not_the_runs_is_told(tmp_path):
+    template = batch_problem.small_template()
+    template.save(tmp_path / "template.npz")
+    assert loaded(Template, tmp_path / "template.npz", template.digest).digest == template.digest
+    with pytest.raises(RuntimeError, match="template.npz: is not that of this run; another run may write"):
+        loaded(Template, tmp_path / "template.npz", "another")
+
+
 # -- death --------------------------------------------------------------------------------------------
 
 _RUN = """
 import sys
 sys.path.insert(0, {here!r})
-import batch_problem, affect3d.registration.batch as batch
-from affect3d.registration.frames import find_frames
+import batch_problem
 if __name__ == "__main__":
-    frames = find_frames([{folder!r}])
-    batch.register_batch(
-        frames, batch_problem.small_template(), {out!r}, batch.find_landmark_files(frames),
-        batch.BatchOptions(jobs=2, method_options=batch_problem.QUICK),
-    )
+    batch_problem.run({folder!r}, {out!r}, jobs=2)
 """
 
 
@@ -363,6 +356,7 @@ def test_deaths_lose_no_job_and_do_none_twice(tmp_path):
 
 def test_processes_use_one_thread_of_linear_algebra_each(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     assert [n for _, n in run_processes(batch_problem.threads, [0, 1], 2)] == [1, 1]
     assert os.environ["OMP_NUM_THREADS"] == "2" and "NUMBA_NUM_THREADS" not in os.environ
 

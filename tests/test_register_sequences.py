@@ -1,6 +1,5 @@
 """Sequences in a batch: followed from the neutral, judged, lost and found again, killed and resumed."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -22,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # processes that are started must be able to import the helpers as well
 import batch_problem  # noqa: E402
 import sequence_problem  # noqa: E402
+from batch_problem import content, times  # noqa: E402
+from sequence_problem import run  # noqa: E402
 
 
 @pytest.fixture
@@ -52,27 +53,6 @@ def reference(scans, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sequence_batch, "run_processes", _one_by_one)
         return run(scans[0], out, jobs=2), out
-
-
-def run(folder, out, **options):
-    frames = find_frames([folder])
-    return register_batch(
-        frames, sequence_problem.template(), out, find_landmark_files(frames),
-        BatchOptions(**{"method": "track", "neutral_options": sequence_problem.QUICK, **options}),
-    )  # fmt: skip
-
-
-def content(folder):
-    """Bytes of every file of a run but the log of times."""
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(Path(folder).rglob("*"))
-        if p.is_file() and p.name != "times.jsonl"
-    }
-
-
-def times(out):
-    return [json.loads(line)["name"] for line in (out / "times.jsonl").read_text().splitlines()]
 
 
 def errors(result, truth):

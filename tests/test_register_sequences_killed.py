@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affect3d.registration.batch import BatchOptions, find_landmark_files, register_batch
-from affect3d.registration.frames import find_frames
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # processes that are started must be able to import the helper as well
 import sequence_problem  # noqa: E402
+from batch_problem import content  # noqa: E402
+from sequence_problem import run  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +32,6 @@ def reference(scans, tmp_path_factory):
     return run(scans[0], out, jobs=2), out
 
 
-def run(folder, out, **options):
-    frames = find_frames([folder])
-    return register_batch(
-        frames, sequence_problem.template(), out, find_landmark_files(frames),
-        BatchOptions(**{"method": "track", "neutral_options": sequence_problem.QUICK, **options}),
-    )  # fmt: skip
-
-
-def content(folder):
-    """Bytes of every file of a run but the log of times."""
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(Path(folder).rglob("*"))
-        if p.is_file() and p.name != "times.jsonl"
-    }
-
-
 def test_the_number_of_processes_leaves_no_trace(scans, reference, tmp_path):
     run(scans[0], tmp_path / "out", jobs=1)
     assert content(tmp_path / "out") == content(reference[1])
@@ -57,14 +40,9 @@ def test_the_number_of_processes_leaves_no_trace(scans, reference, tmp_path):
 _RUN = """
 import sys
 sys.path.insert(0, {here!r})
-import sequence_problem, affect3d.registration.batch as batch
-from affect3d.registration.frames import find_frames
+import sequence_problem
 if __name__ == "__main__":
-    frames = find_frames([{folder!r}])
-    batch.register_batch(
-        frames, sequence_problem.template(), {out!r}, batch.find_landmark_files(frames),
-        batch.BatchOptions(method="track", jobs=2, neutral_options=sequence_problem.QUICK),
-    )
+    sequence_problem.run({folder!r}, {out!r}, jobs=2)
 """
 
 

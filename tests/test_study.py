@@ -1,6 +1,7 @@
 """The study's pictures, networks, batches, table, resume and command."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from affect3d.affect.statistics import default_statistics
 from affect3d.affect.tables import ARKIT_SHAPES
 from affect3d.analysis.scores import subject_moments
 from affect3d.io.image import write_image
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.study.augment import (
     AugmentOptions,
     augment,
@@ -341,9 +343,21 @@ def test_the_same_seed_gives_the_same_table_also_after_a_kill(tmp_path):
     shutil.rmtree(runs[1])
     (tmp_path / "b" / "study.json").unlink()
     assert run_study(v, StudyOptions(**TINY), tmp_path / "b") == first
-    with pytest.raises(ValueError, match="other options or data"):
+    with pytest.raises(ValueError, match="b: was made with other options or data: data was '[0-9a-f]{16}', now"):
         run_study(toy_videos(seed=1), StudyOptions(**TINY), tmp_path / "b")
-    other = run_study(v, StudyOptions(**TINY, seed=1), tmp_path / "c")
+    wanted = r"other options or data: options\.network\.hidden was 8, now 9; name another folder"
+    with pytest.raises(ValueError, match=wanted):
+        run_study(v, StudyOptions(**{**TINY, "network": AffectOptions(width=4, hidden=9, steps=6)}), tmp_path / "b")
+    with one_run(RunFolder(tmp_path / "c", "register")):
+        with pytest.raises(ValueError, match="another run is at work in this folder"):
+            run_study(v, StudyOptions(**TINY), tmp_path / "c")
+    with pytest.raises(ValueError, match="c: holds a run of affect3d register, not of affect3d study; name another"):
+        run_study(v, StudyOptions(**TINY), tmp_path / "c")
+    # a plan of the version that did not say whose it is
+    plan = json.loads((tmp_path / "a" / "plan.json").read_text())
+    (tmp_path / "a" / "plan.json").write_text(json.dumps({k: plan[k] for k in plan if k != "run"}, sort_keys=True))
+    assert run_study(v, StudyOptions(**TINY), tmp_path / "a") == first
+    other = run_study(v, StudyOptions(**TINY, seed=1), tmp_path / "d")
     assert other["rows"] != first["rows"]
 
 
@@ -362,6 +376,10 @@ def test_pictures_of_another_method_are_one_more_condition(tmp_path):
     page = (tmp_path / "report.html").read_text()
     value = next(row for row in result["rows"] if row["condition"] == "cdaae")["mean"]["ccc"]["value"]
     assert f"{value:.3f}" in page and page.count("<svg") >= 2 and "cdaae" in page
+    # every line of the table fills the same twelve columns, the first cell of the headings both of its lines
+    lines = page.partition('<div class="wide"><table>')[2].partition("</table>")[0].split("<tr")[1:]
+    widths = [sum(int(n or 1) for n in re.findall(r'<t[hd](?: rowspan="2")?(?: colspan="(\d+)")?>', r)) for r in lines]
+    assert widths == [12, 11] + [12] * (len(lines) - 2) and len(lines) == 2 + 1 + len(result["rows"])
 
 
 def test_a_network_learns_films_whose_colour_is_their_affect(tmp_path):

@@ -230,7 +230,7 @@ def test_the_3d_conditions_share_their_pictures_and_a_killed_study_makes_only_wh
     next((tmp_path / "a" / "added" / "of x" / "mean").glob("0*.png")).unlink()
     assert run_study(v, StudyOptions(**SMALL), tmp_path / "a", neutral={"x": others}) == result
     assert len(heads) == len(v) + 1
-    with pytest.raises(ValueError, match="other options or data"):
+    with pytest.raises(ValueError, match="other options or data: neutral.x was "):
         run_study(v, StudyOptions(**SMALL), tmp_path / "a", neutral={"x": toy_videos(3, 1, 1, 7, "x/")})
 
 

@@ -34,6 +34,21 @@ def test_inputs_that_cannot_be_read_are_told_in_a_sentence(capsys, tmp_path):
         assert text in said and said.count("\n") == 1
 
 
+def test_a_folder_of_another_command_or_with_a_run_at_work_is_refused(capsys, tmp_path, monkeypatch):
+    from affect3d.io.image import write_image
+    from affect3d.io.run_folder import RunFolder, one_run
+
+    monkeypatch.setattr("affect3d.model.load.load_model", lambda *_: None)  # nothing of it is asked
+    write_image(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    command = ["track", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")]
+    with one_run(RunFolder(tmp_path / "out", "analyze")):
+        assert main(command) == 1 and "another run is at work in this folder" in capsys.readouterr().err
+    assert main(command) == 1
+    assert "holds a run of affect3d analyze, not of affect3d track; name another folder" in capsys.readouterr().err
+    assert main([*command[:-1], str(tmp_path / "a.png")]) != 0
+    assert main([*command[:-1], str(tmp_path / "a.png" / "x")]) == 1
+
+
 @pytest.fixture(scope="module")
 def made(need_asset):
     """Frames of a made person who blinks and smiles, and the curves."""

@@ -18,6 +18,7 @@ from affect3d.affect.store import open_gallery
 from affect3d.analysis.projection import project_gallery
 from affect3d.analysis.validation import TARGETS, ValidationOptions, validate_gallery
 from affect3d.cli import main
+from affect3d.io.run_folder import RunFolder, one_run
 
 SIDE, SHAPES = 16, 6
 
@@ -219,6 +220,27 @@ def test_a_dask_cluster_gives_the_same_bytes(done, gallery, tmp_path, monkeypatc
     for ra, rb in zip(a["rows"], b["rows"]):  # blocks of another length sum in another order
         for name in TARGETS:
             assert ra[name]["ccc"]["value"] == pytest.approx(rb[name]["ccc"]["value"], abs=1e-4)
+
+
+def test_a_folder_in_which_another_run_is_at_work_or_of_another_command_is_refused(gallery, tmp_path):
+    with one_run(RunFolder(tmp_path, "analyze")):
+        with pytest.raises(ValueError, match="another run is at work in this folder"):
+            validate_gallery(open_gallery(gallery), tmp_path, SMALL)
+    with one_run(RunFolder(tmp_path / "other", "register")):
+        pass
+    with pytest.raises(ValueError, match="holds a run of affect3d register, not of affect3d analyze; name another"):
+        validate_gallery(open_gallery(gallery), tmp_path / "other", SMALL)
+
+
+def test_components_that_were_lost_or_damaged_are_learned_again(done, gallery, tmp_path):
+    options = ValidationOptions(**{**vars(SMALL), "components": (4,)})
+    validate_gallery(open_gallery(gallery), tmp_path / "out", options)
+    whole = files(tmp_path / "out")
+    for damage in ("", "half"):
+        (tmp_path / "out" / "rows" / "4.json").unlink()
+        (tmp_path / "out" / "components" / "4.safetensors").write_text(damage)
+        validate_gallery(open_gallery(gallery), tmp_path / "out", options)
+        assert files(tmp_path / "out") == whole
 
 
 def test_weights_do_not_depend_on_the_blocks(done, gallery, tmp_path, monkeypatch):

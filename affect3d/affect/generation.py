@@ -162,14 +162,14 @@ def generate_store(
     said = json.dumps([_VERSION, kind, asdict(options), head.digest()], sort_keys=True)
     number = np.repeat(np.arange(options.sequences), sequences.length)
     names = sequence_names(sequences)
+    frames = tuple(f"{n}/{k:06d}" for n, many in zip(names, sequences.length) for k in range(many)) if meshes else ()
     lacks = f" This head lacks {', '.join(head.missing)}." if head.missing else ""
     plan = StorePlan(
         kind=kind, row_shape=head.rest.shape if meshes else (len(ARKIT_SHAPES),),
         content=hashlib.sha256(said.encode()).hexdigest(), subject=sequences.subject[number], sequence=number,
         frame=np.arange(options.frames) - sequences.first[number], neutral=sequences.first[number],
         subjects=tuple(subject_name(i) for i in range(options.subjects)), sequences=names, rest=head.rest,
-        faces=head.faces, basis=head.basis, colours=head.colours,
-        names=lambda rows: [f"{names[number[i]]}/{i - sequences.first[number[i]]:06d}" for i in rows],
+        faces=head.faces, basis=head.basis, colours=head.colours, names=frames,
         attributes={
             "convention": WORDS_CONVENTION, "frame_rate": options.frame_rate, "model": head.name,
             "splits": _splits(options), "notes": (

@@ -15,9 +15,10 @@ from affect3d.affect.gallery import _zarr
 from affect3d.affect.raw_chunks import raw_chunks
 from affect3d.affect.store_frames import NeutralOffsets, StreamedCoefficients, basis_gram, rms_distance, take_rows
 from affect3d.affect.vaspace import VASpace, checked_affect
+from affect3d.io.json_file import read_json
 from affect3d.model.frame_products import CoefficientFrames, FrameArray
 
-__all__ = ["COEFFICIENTS", "GalleryStore", "VERTICES", "open_gallery", "stored_content"]
+__all__ = ["COEFFICIENTS", "GalleryStore", "VERTICES", "open_gallery", "stored_attributes", "stored_content"]
 
 COEFFICIENTS = ("affect3d gallery 1", "affect3d gallery 2")
 VERTICES = ("affect3d vertex gallery 1",)
@@ -356,13 +357,18 @@ def open_gallery(path) -> GalleryStore:
         raise ValueError(f"path: {path} is not a readable gallery ({type(error).__name__}: {error})") from error
 
 
-def stored_content(path, formats: tuple[str, ...] = COEFFICIENTS + VERTICES) -> str | None:
-    """Digest that the gallery at `path` was written with; None if no gallery of these formats is there."""
-    try:
-        attributes = json.loads((Path(path) / "zarr.json").read_text())["attributes"]
-        return str(attributes["content"]) if attributes["format"] in formats else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def stored_attributes(path) -> dict:
+    """Attributes of the gallery at `path`, of whatever version, without its arrays; none if there is no gallery."""
+    attributes = (read_json(Path(path) / "zarr.json") or {}).get("attributes")
+    if not isinstance(attributes, dict) or not str(attributes.get("format")).startswith("affect3d "):
+        return {}
+    return attributes
+
+
+def stored_content(path) -> str | None:
+    """Digest that the gallery at `path` was written with; None if there is none that could be read."""
+    attributes = stored_attributes(path)
+    return attributes.get("content") if attributes.get("format") in COEFFICIENTS + VERTICES else None
 
 
 def _checked(path, group, attributes, kind) -> GalleryStore:

@@ -2,14 +2,14 @@
 
 A store is a Zarr group (format 3).  ``expression`` (N, E) or ``vertices`` (N, V, 3) float32 is divided into chunks of
 whole frames; ``valence``, ``arousal``, ``distance`` float32 and ``subject``, ``sequence``, ``frame``, ``neutral`` int32
-are (N,), one chunk each.  Beside vertices lie ``rest``, ``faces`` and perhaps ``colours``; with coefficients these and
-``basis`` (E, V, 3) are in the group ``head``.  Attributes: format, content, subjects, sequences, convention, notes,
+are (N,), one chunk each.  Beside vertices lie ``faces`` and perhaps ``rest`` and ``colours``; with coefficients these
+and ``basis`` (E, V, 3) are in the group ``head``.  Registered scans have neither ``rest`` nor ``distance``; a reader
+finds both from the neutral faces.  Attributes: format, content, subjects, sequences, convention, notes,
 units, frame_rate, splits, model, chunk_files, and expression_names or names (of the frames).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from affect3d.affect.gallery import _zarr
-from affect3d.affect.store import stored_content
+from affect3d.affect.store import stored_attributes, stored_content
 from affect3d.affect.vaspace import checked_affect
-from affect3d.geometry.arrays import require_finite
+from affect3d.geometry.arrays import frozen_array, require_finite
 from affect3d.io.atomic import atomic_path
-from affect3d.io.folder_lock import empty_folder, one_run_in
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.progress import Progress, silent
 
-__all__ = ["StoreBlock", "StorePlan", "write_store"]
+__all__ = ["StoreBlock", "StorePlan", "check_replaceable", "require_zarr", "write_frames", "write_store"]
 
 _FORMATS = {"coefficients": ("affect3d gallery 2", "expression"), "vertices": ("affect3d vertex gallery 1", "vertices")}
 _UNITS = {
@@ -35,6 +35,7 @@ _UNITS = {
 }
 #: A chunk holds so many coefficients or vertices: between 1 and 6 MB.
 _CHUNK = {"coefficients": 4096 * 64, "vertices": 500_000}
+_INDICES = ("subject", "sequence", "frame", "neutral")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +46,14 @@ class StoreBlock:
     ----------
     values : (n, E) or (n, V, 3) float32
     valence, arousal : (n,) float32
-    distance : (n,) float32
-        Root mean square displacement from the neutral face, mm.
+    distance : (n,) float32, optional
+        Root mean square displacement from the neutral face, mm; in all blocks of a gallery or in none.
     """
 
     values: np.ndarray
     valence: np.ndarray
     arousal: np.ndarray
-    distance: np.ndarray
+    distance: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,17 +67,19 @@ class StorePlan:
         (E,) or (V, 3).
     content : str
         Digest of all that the gallery is made from.
-    subject, sequence, frame, neutral : (N,) int array
+    subject, sequence, frame, neutral : (N,) int32
         As in `affect3d.affect.store.GalleryStore`.
     subjects, sequences : tuple of str
-    names : callable
-        ``names(rows) -> list of str``, the frames' names, for vertices.
-    rest : (V, 3), faces : (F, 3)
-        mm; of the head, or of the template.
+    faces : (F, 3) int array
+        Of the head, or of the template.
+    rest : (V, 3) float array, optional
+        mm; for vertices it may be left out.
     basis : (E, V, 3) float32, optional
         For coefficients.
     colours : (V, 3) uint8, optional
         sRGB, for pictures.
+    names : tuple of str
+        Of the frames, each once, for vertices.
     attributes : dict
         What else is stored: expression_names, convention, notes, frame_rate, splits, model.
     """
@@ -90,12 +93,30 @@ class StorePlan:
     neutral: np.ndarray
     subjects: tuple[str, ...]
     sequences: tuple[str, ...]
-    rest: np.ndarray
     faces: np.ndarray
+    rest: np.ndarray | None = None
     basis: np.ndarray | None = None
     colours: np.ndarray | None = None
-    names: Callable | None = None
+    names: tuple[str, ...] = ()
     attributes: Mapping = field(default_factory=dict)
+
+    def __post_init__(self):
+        count = len(self.subject)
+        if self.kind not in _FORMATS:
+            raise ValueError(f"kind: expected one of {', '.join(_FORMATS)}, got {self.kind!r}")
+        if self.kind == "coefficients" and (self.rest is None or self.basis is None):
+            raise ValueError("rest: expected the head with its basis beside coefficients")
+        if not count:
+            raise ValueError("subject: expected at least one frame, got none")
+        different = len(set(self.names))
+        if self.kind == "vertices" and not different == len(self.names) == count:
+            raise ValueError(f"names: expected {count} different names, got {different} of {len(self.names)}")
+        limits = (len(self.subjects), len(self.sequences), 2**31, count)
+        for name, limit in zip(_INDICES, limits):
+            array = frozen_array(getattr(self, name), np.int32, name, (count,))
+            if array.min() < 0 or array.max() >= limit:
+                raise ValueError(f"{name}: expected whole numbers in [0, {limit}), got {array.min()} to {array.max()}")
+            object.__setattr__(self, name, array)
 
     @property
     def step(self) -> int:
@@ -135,34 +156,81 @@ def write_store(
     FileNotFoundError
         If the folder above does not exist.
     ValueError
-        If a block has another shape, numbers that are not finite, or labels outside [-1, 1], or another run is
-        writing the same gallery.
+        If a block has another shape, numbers that are not finite, or labels outside [-1, 1], if some blocks have a
+        distance and others none, or another run is writing the same gallery.
     """
     _zarr()
     path = Path(os.path.abspath(path))
     growing = path.with_name(f".{path.name}.growing")
-    if os.path.lexists(path):
-        if stored_content(path) == plan.content:
-            shutil.rmtree(growing, ignore_errors=True)  # of a run that was killed after it had renamed the store
-            return False
-        if not _is_gallery(path):
-            raise FileExistsError(f"path: {path} exists and is no gallery, so it is not replaced")
-        if not overwrite:
-            raise FileExistsError(f"path: {path} holds another gallery; remove it or ask to overwrite it")
+    if stored_content(path) == plan.content:
+        shutil.rmtree(growing, ignore_errors=True)  # of a run that was killed after it had renamed the store
+        return False
+    check_replaceable(path)
+    if os.path.lexists(path) and not overwrite:
+        raise FileExistsError(f"{path}: holds another gallery; remove it or ask to overwrite it")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"path: the folder {path.parent} does not exist")
-    growing.mkdir(exist_ok=True)
-    with one_run_in(growing):
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist")
+    said = {"content": plan.content, "step": plan.step, "rows": len(plan.subject)}
+    with one_run(RunFolder(growing, "gallery", said, ("parts",)), anew=True):
         _grow(path, growing, plan, make, progress)
     return True
 
 
+def check_replaceable(path) -> None:
+    """Raise FileExistsError if something is at `path` that is no gallery of any kind."""
+    if os.path.lexists(path) and not stored_attributes(path):
+        raise FileExistsError(f"{path}: exists and is no gallery, so it is not replaced")
+
+
+def require_zarr() -> None:
+    """Raise the ImportError that says how to get zarr if it is missing; worth asking before long work."""
+    _zarr()
+
+
+def write_frames(
+    path, plan: StorePlan, valence, arousal, read: Callable[[str], np.ndarray], overwrite: bool = False,
+    progress: Progress = silent,
+) -> bool:  # fmt: skip
+    """Write a gallery of labelled meshes that are read one by one; otherwise as `write_store`.
+
+    Parameters
+    ----------
+    valence, arousal : (N,) float array
+        In [-1, 1].
+    read : callable
+        ``read(name) -> (V, 3)`` array, mm, for a name of the plan.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not one for each frame; or it names the frame whose vertices are not finite or of another
+        number.
+    """
+    checked_affect(valence, arousal)
+    if len(valence) != len(plan.names):
+        raise ValueError(f"valence: expected {len(plan.names)} labels, got {len(valence)}")
+
+    def make(first: int, last: int) -> StoreBlock:
+        block = np.empty((last - first, *plan.row_shape), np.float32)
+        for row, name in zip(block, plan.names[first:last]):
+            array = np.asarray(read(name), np.float32)
+            if array.shape != plan.row_shape:
+                raise ValueError(f"vertices: expected shape {plan.row_shape} for frame {name}, got {array.shape}")
+            require_finite(array, f"vertices of frame {name}")
+            row[...] = array
+        return StoreBlock(block, valence[first:last], arousal[first:last])
+
+    return write_store(path, plan, make, overwrite, progress)
+
+
 def _grow(path, growing, plan, make, progress) -> None:
-    if not _same_work(growing, plan):
-        empty_folder(growing)
+    # the parts' folder is made last, so a store without it was not begun to its end
+    if not ((growing / "parts").is_dir() and (growing / "store").is_dir()):
         _begin(growing, plan)
     count, parts = len(plan.subject), growing / "parts"
-    values = _opened(growing / "store")[_FORMATS[plan.kind][1]]
+    # a chunk of zeros would otherwise leave no file, as a chunk that was lost; it counts when an array is opened
+    with _zarr().config.set({"array.write_empty_chunks": True}):
+        values = _opened(growing / "store")[_FORMATS[plan.kind][1]]
     for first in range(0, count, plan.step):
         last = min(first + plan.step, count)
         part = parts / f"{first:012d}.npy"
@@ -177,19 +245,17 @@ def _grow(path, growing, plan, make, progress) -> None:
 
 
 def _write_block(values, part: Path, plan: StorePlan, first: int, block: StoreBlock, count: int) -> None:
-    zarr = _zarr()
     array = np.asarray(block.values, np.float32)
     if array.shape != (count, *plan.row_shape):
         raise ValueError(f"values: expected shape {(count, *plan.row_shape)} from row {first}, got {array.shape}")
     require_finite(array, f"values from row {first}")
     checked_affect(block.valence, block.arousal)
-    labels = np.stack([np.asarray(x, np.float32) for x in (block.valence, block.arousal, block.distance)], axis=1)
-    if labels.shape != (count, 3):
+    columns = [block.valence, block.arousal, *([] if block.distance is None else [block.distance])]
+    labels = np.stack([np.asarray(column, np.float32) for column in columns], axis=1)
+    if len(labels) != count:
         raise ValueError(f"valence: expected {count} labels from row {first}, got {len(labels)}")
     require_finite(labels, f"distance from row {first}")
-    # a chunk of zeros would otherwise leave no file, as a chunk that was lost
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        values[first : first + count] = array
+    values[first : first + count] = array
     # the labels come after the chunk: a block counts as done when they are there
     with atomic_path(part) as temporary:
         np.save(temporary, labels, allow_pickle=False)
@@ -197,7 +263,8 @@ def _write_block(values, part: Path, plan: StorePlan, first: int, block: StoreBl
 
 def _begin(growing: Path, plan: StorePlan) -> None:
     zarr = _zarr()
-    (growing / "parts").mkdir(parents=True)
+    for left in ("parts", "store"):
+        shutil.rmtree(growing / left, ignore_errors=True)
     form, name = _FORMATS[plan.kind]
     group = zarr.open_group(store=str(growing / "store"), mode="w")
     count, step = len(plan.subject), plan.step
@@ -206,34 +273,34 @@ def _begin(growing: Path, plan: StorePlan) -> None:
         # random vertices hardly shrink: a tenth, for four times the time of reading
         **({"compressors": None} if plan.kind == "vertices" else {}),
     )  # fmt: skip
-    for key in ("subject", "sequence", "frame", "neutral"):
-        _whole(group, key, np.asarray(getattr(plan, key), np.int32))
+    for key in _INDICES:
+        _whole(group, key, getattr(plan, key))
     if plan.kind == "coefficients":
         place = group.create_group("head")
         _whole(place, "basis", np.asarray(plan.basis, np.float32))
     else:
         place = group
-    _whole(place, "rest", np.asarray(plan.rest, np.float32))
-    _whole(place, "faces", np.asarray(plan.faces, np.int32))
-    if plan.colours is not None:
-        _whole(place, "colours", np.asarray(plan.colours, np.uint8))
+    for key, kind in (("rest", np.float32), ("faces", np.int32), ("colours", np.uint8)):
+        if getattr(plan, key) is not None:
+            _whole(place, key, np.asarray(getattr(plan, key), kind))
+    names = {"names": list(plan.names)} if plan.kind == "vertices" else {}
     attributes = {
-        "format": form, "content": plan.content, "subjects": list(plan.subjects), "sequences": list(plan.sequences),
-        "convention": "", "units": _UNITS[plan.kind], "chunk_files": -(-count // step), **plan.attributes,
+        "format": form, "content": plan.content, **names, "subjects": list(plan.subjects),
+        "sequences": list(plan.sequences), "convention": "", "units": _UNITS[plan.kind],
+        "chunk_files": -(-count // step), **plan.attributes,
     }  # fmt: skip
-    if plan.kind == "vertices":
-        attributes["names"] = list(plan.names(np.arange(count)))
     group.attrs.update(attributes)
-    with atomic_path(growing / "plan.json") as temporary:
-        temporary.write_text(json.dumps(_said(plan)))
+    (growing / "parts").mkdir()
 
 
 def _finish(growing: Path, plan: StorePlan) -> None:
     parts = [np.load(p, allow_pickle=False) for p in sorted((growing / "parts").glob("[0-9]*.npy"))]
+    if len({part.shape[1] for part in parts}) > 1:
+        raise ValueError("distance: expected in all blocks or in none")
     labels = np.concatenate(parts)
     group = _opened(growing / "store")
-    for k, name in enumerate(("valence", "arousal", "distance")):
-        _whole(group, name, np.ascontiguousarray(labels[:, k]))
+    for name, column in zip(("valence", "arousal", "distance"), labels.T):
+        _whole(group, name, np.ascontiguousarray(column))
 
 
 def _whole(group, name: str, array) -> None:
@@ -245,21 +312,3 @@ def _whole(group, name: str, array) -> None:
 def _opened(store: Path):
     return _zarr().open_group(store=str(store), mode="r+")
 
-
-def _said(plan: StorePlan) -> dict:
-    return {"content": plan.content, "step": plan.step, "rows": len(plan.subject)}
-
-
-def _same_work(growing: Path, plan: StorePlan) -> bool:
-    try:
-        return json.loads((growing / "plan.json").read_text()) == _said(plan) and (growing / "store").is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def _is_gallery(path: Path) -> bool:
-    """Whether `path` is a gallery of any kind, one without a digest included."""
-    try:
-        return str(json.loads((path / "zarr.json").read_text())["attributes"]["format"]).startswith("affect3d ")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False

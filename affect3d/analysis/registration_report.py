@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections import Counter
 from html import escape
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from affect3d.analysis.registration_pictures import BEYOND, SCALE_COLOURS, SCALE_MM, registration_panels
 from affect3d.io.atomic import atomic_path
+from affect3d.io.json_file import write_json
 from affect3d.progress import Progress, silent
 from affect3d.registration.batch import BatchResult, sequences_of
 from affect3d.registration.frame_work import read_scan
@@ -99,11 +99,10 @@ def write_registration_summary(path, result: BatchResult) -> None:
         "matched": [r.matched for r in kept],
     }
     levels = (0, 5, 25, 50, 75, 95, 100)
-    content = {
+    write_json(path, {
         "frames": len(records),
         "counts": {verdict: result.count(verdict) for verdict in ("kept", "pruned", "failed")},
-        # records from files have their keys in another order than new ones
-        "settings": json.loads(json.dumps(records[0].settings, sort_keys=True)) if records else {},
+        "settings": records[0].settings if records else {},
         "percentiles_of_kept": {
             name: {str(p): round(float(v), 6) for p, v in zip(levels, np.percentile(values, levels))}
             for name, values in columns.items()
@@ -114,10 +113,7 @@ def write_registration_summary(path, result: BatchResult) -> None:
             for name, members in sequences_of(result.frames).items()
         },
         "not_kept": {r.name: {"verdict": r.verdict, "why": r.why} for r in records if r.verdict != "kept"},
-    }
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="ascii")
+    })  # fmt: skip
 
 
 def worst_frames(records, count: int) -> list[int]:

@@ -11,8 +11,8 @@ import hashlib
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,6 +25,8 @@ from affect3d.analysis.splits import check_split, subject_split
 from affect3d.analysis.svr import SvrOptions, support_vector_regression
 from affect3d.analysis.tuning import spaced_rows, tune_support_vectors
 from affect3d.io.atomic import atomic_path
+from affect3d.io.json_file import write_json
+from affect3d.io.run_folder import RunFolder, end_step, one_run, read_step
 from affect3d.progress import Progress, silent
 
 __all__ = ["TARGETS", "ValidationOptions", "validate_gallery"]
@@ -117,10 +119,14 @@ def validate_gallery(
     ------
     ValueError
         If the gallery has fewer than two subjects, sequences on both sides of the split would be empty, there are
-        fewer frames than components, or a named test subject is not in the gallery.
+        fewer frames than components, a named test subject is not in the gallery, another run is at work in the folder,
+        or it holds a run of another kind.
     """
-    with threadpool_limits(1):  # several threads on small products cost a busy machine many times what they gain
-        return _validate(store, Path(out), options or ValidationOptions(), scheduler, progress)
+    # each step tells what it hangs on: a run with other options takes what fits, and makes the rest
+    run = RunFolder(out, "analyze", parts=("components", "rows", "weights"))
+    # several threads on small products cost a busy machine many times what they gain
+    with threadpool_limits(1), one_run(run) as folder:
+        return _validate(store, folder, options or ValidationOptions(), scheduler, progress)
 
 
 def _validate(store, out, options, scheduler, progress) -> dict:
@@ -168,8 +174,7 @@ def _validate(store, out, options, scheduler, progress) -> dict:
         "chance": _chance(out, rows[best], store, labels, train, test, options, progress),
         "exact": _exact(out, rows[best], labels, train, test, options),
     }  # fmt: skip
-    with atomic_path(out / "analysis.json") as temporary:
-        temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(out / "analysis.json", result)
     return result
 
 
@@ -201,12 +206,7 @@ def _digest(store, options, count) -> str:
 
 
 def _read_row(out, count, digest) -> dict | None:
-    path = out / "rows" / f"{count}.json"
-    try:
-        row = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return row if row.get("digest") == digest and (out / "rows" / f"{count}.npz").exists() else None
+    return read_step(out / "rows" / f"{count}.json", digest) if (out / "rows" / f"{count}.npz").exists() else None
 
 
 def _make_row(store, out, count, digest, start, labels, train, test, options, scheduler, progress) -> dict:
@@ -256,9 +256,7 @@ def _make_row(store, out, count, digest, start, labels, train, test, options, sc
     with atomic_path(out / "rows" / f"{count}.npz") as temporary:
         np.savez(temporary, variates=variates.astype(np.float32), predicted=predicted.astype(np.float32),
                  near=near, far=far, near_weights=weights.rows(near), far_weights=weights.rows(far))  # fmt: skip
-    # the JSON says that the row is whole, so it comes last
-    with atomic_path(out / "rows" / f"{count}.json") as temporary:
-        temporary.write_text(json.dumps(row, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    end_step(out / "rows" / f"{count}.json", digest, row)
     weights.remove()
     return row
 
@@ -273,12 +271,10 @@ def _components(store, out, count, digest, start, train, options, progress):
     from affect3d.model.splocs import SplocsOptions, scaled_sparsity, sparse_localized_components
 
     path = out / "components" / f"{count}.safetensors"
-    mark = out / "components" / f"{count}.digest"
-    try:
-        if mark.read_text() == digest:
+    mark = path.with_suffix(".json")
+    if read_step(mark, digest) is not None:
+        with suppress(OSError, ValueError):  # of a file that was lost or damaged, which is made again
             return load_components(path).learned, path
-    except (OSError, ValueError):
-        pass
     mark.unlink(missing_ok=True)
     apex = _apex_rows(store, train, options.apex_frames)
     if len(apex) < count:
@@ -291,8 +287,7 @@ def _components(store, out, count, digest, start, train, options, progress):
     )  # fmt: skip
     notes = f"{len(apex)} apex frames of the training people"
     save_components(ComponentFile(learned, store.rest, store.faces, setting, store.content, notes), path)
-    with atomic_path(mark) as temporary:
-        temporary.write_text(digest)
+    end_step(mark, digest)
     return load_components(path).learned, path  # as the file has them, in single precision, and as a later run would
 
 

@@ -60,6 +60,7 @@ def _run(arguments) -> Report:
     from affect3d.analysis.validation import TARGETS, ValidationOptions, validate_gallery
     from affect3d.analysis.validation_report import write_validation_report
     from affect3d.cli.outputs import check_output
+    from affect3d.io.run_folder import make_folder
     from affect3d.progress import terminal
 
     given = {
@@ -74,8 +75,7 @@ def _run(arguments) -> Report:
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('_', '-')}") from None
     store = open_gallery(arguments.store)
-    out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(arguments.out)
     check_output(out / "report.html")
     result = validate_gallery(store, out, options, arguments.scheduler, terminal)
     write_validation_report(out / "report.html", result, store, out, terminal)

@@ -51,7 +51,7 @@ def build_gallery(
     OSError
         If files cannot be read or written.
     """
-    from affect3d.affect.vertex_gallery import write_vertex_gallery
+    from affect3d.affect.store_writer import write_frames
     from affect3d.io.mesh_file import read_mesh
     from affect3d.registration.frames import find_frames
 
@@ -61,14 +61,13 @@ def build_gallery(
     rows, notes = _rows(frames, _frame_labels(labels))
     splits = _checked_splits(splits or {}, rows.subjects)
     paths = {frame.name: frame.path for frame in frames}
-    faces = None
+    first = None
 
     def read(name):
-        nonlocal faces
+        nonlocal first
         mesh = read_mesh(paths[name], unit=unit)
-        if faces is None:
-            faces = mesh.faces
-        if mesh.faces.shape != faces.shape or (mesh.faces != faces).any():
+        first = first or mesh
+        if not np.array_equal(mesh.faces, first.faces):
             raise ValueError(f"{paths[name]}: its triangles are other ones than those of {paths[rows.names[0]]}")
         return mesh.vertices
 
@@ -86,12 +85,11 @@ def build_gallery(
         content.update(Path(paths[name]).read_bytes())
     for array in (rows.valence, rows.arousal, rows.subject, rows.sequence, rows.frame, rows.neutral):
         content.update(np.ascontiguousarray(array))
-    extra = {} if frame_rate is None else {"frame_rate": frame_rate}
+    extra = {"convention": convention} if frame_rate is None else {"convention": convention, "frame_rate": frame_rate}
     if splits:
         extra["splits"] = splits
-    write_vertex_gallery(
-        out, rows, faces, checked, content.hexdigest(), convention, overwrite, progress, attributes=extra
-    )
+    plan = rows.plan(first, content.hexdigest(), extra)
+    write_frames(out, plan, rows.valence, rows.arousal, checked, overwrite, progress)
     return notes
 
 
@@ -164,50 +162,28 @@ def _is_table(path) -> bool:
 
 
 def _rows(frames, labels):
-    from affect3d.affect.vertex_gallery import GalleryRows
     from affect3d.registration.batch import sequences_of
-    from affect3d.registration.frames import natural_key
-    from affect3d.registration.labels import label_frames
+    from affect3d.registration.gallery_rows import labelled_frames
 
-    groups = sequences_of(frames)
-    _refuse_ambiguous(groups, labels)
-    found = label_frames(frames, labels)
-    columns = {name: [] for name in ("names", "valence", "arousal", "subject", "sequence", "frame", "neutral")}
-    subjects, sequences, unlabelled, unmarked = {}, {}, [], []
-    for name, members in groups.items():
-        members = sorted(members, key=lambda i: natural_key(frames[i].name))
-        labelled = [(order, frames[i]) for order, i in enumerate(members) if frames[i].name in found]
-        unlabelled += [frames[i].path for i in members if frames[i].name not in found]
-        called = [k for k, (_, frame) in enumerate(labelled) if found[frame.name].neutral]
-        if len(called) > 1:
-            raise ValueError(f"labels: sequence {name!r} has {len(called)} neutral frames, expected one")
-        if labelled and not called:
-            unmarked.append(name)
-        first = len(columns["names"])
-        for order, frame in labelled:
-            label = found[frame.name]
-            values = (
-                frame.name, label.valence, label.arousal, subjects.setdefault(frame.subject or name, len(subjects)),
-                sequences.setdefault(name, len(sequences)), order, first + (called[0] if called else 0),
-            )  # fmt: skip
-            for column, value in zip(columns.values(), values):
-                column.append(value)
-    if not columns["names"]:
+    _refuse_ambiguous(sequences_of(frames), labels)
+    rows = labelled_frames(frames, labels)
+    if not rows.names:
         raise ValueError(
             "labels: no mesh has a label; expected the sequences' folders and the frames' names or numbers"
         )
     notes = []
-    if unlabelled:
-        notes.append(f"{len(unlabelled)} meshes have no label and are not in the gallery, {unlabelled[0]} for one")
-    if len(labels) > len(found):
-        notes.append(f"{len(labels) - len(found)} labels belong to none of the meshes")
-    if unmarked:
+    if rows.unlabelled:
         notes.append(
-            f"{len(unmarked)} sequences have no frame that is called neutral, {unmarked[0]!r} for one; their first "
-            "labelled frame stands for it"
+            f"{len(rows.unlabelled)} meshes have no label and are not in the gallery, {rows.unlabelled[0].path} for one"
         )
-    columns["names"] = tuple(columns["names"])
-    return GalleryRows(**columns, subjects=tuple(subjects), sequences=tuple(sequences)), notes
+    if rows.unused_labels:
+        notes.append(f"{rows.unused_labels} labels belong to none of the meshes")
+    if rows.unmarked:
+        notes.append(
+            f"{len(rows.unmarked)} sequences have no frame that is called neutral, {rows.unmarked[0]!r} for one; their "
+            "first labelled frame stands for it"
+        )
+    return rows, notes
 
 
 def _refuse_ambiguous(groups, labels) -> None:

@@ -34,6 +34,7 @@ def register_scans(options) -> Report:
         If something that concerns all frames fails, for the library's own reason.  Frames that fail or are pruned
         are listed in the report; its status is 1 if one failed or none was kept.
     """
+    from affect3d.io.run_folder import make_folder
     from affect3d.registration.batch import BatchOptions, find_landmark_files, left_over, register_batch
     from affect3d.registration.frames import find_frames
     from affect3d.registration.labels import read_frame_labels
@@ -53,8 +54,7 @@ def register_scans(options) -> Report:
     if options.gallery:
         _check_gallery(options.gallery)
     guessed, notes = (None, []) if options.unit else _guess_unit(frames)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(options.out)
     check_output(out / "report.html")
     template, said = load_template(options.template)
     notes += said
@@ -176,11 +176,9 @@ def find_landmarks(path: str, mesh):
         Why there are none.
     """
     from affect3d.fitting.scan_landmarks import find_scan_landmarks
-    from affect3d.io.image import read_image
-    from affect3d.io.texture_file import find_texture
+    from affect3d.io.texture_file import read_texture
 
-    texture = find_texture(path)
-    found = find_scan_landmarks(mesh, None if texture is None else read_image(texture).pixels)
+    found = find_scan_landmarks(mesh, read_texture(path))
     return (found.landmarks, "") if found.found else (None, found.reason)
 
 
@@ -241,13 +239,11 @@ def _guess(path):
 
 def _check_gallery(path: str) -> None:
     """See before a night's work that a gallery can be written there after it."""
-    from affect3d.affect.store import VERTICES, stored_content
-    from affect3d.affect.vertex_gallery import require_zarr
+    from affect3d.affect.store_writer import check_replaceable, require_zarr
 
     require_zarr()
     check_output(Path(path).parent / "gallery")
-    if os.path.lexists(path) and stored_content(path, VERTICES) is None:
-        raise FileExistsError(f"{path}: exists and is no vertex gallery, so it is not replaced")
+    check_replaceable(path)
 
 
 def _write_summaries(result, template, labels, options):
@@ -259,27 +255,27 @@ def _write_summaries(result, template, labels, options):
     write_registration_summary(outputs["summary"], result)
     write_registration_report(outputs["report"], result, template, options.worst, terminal)
     if options.gallery and result.count("kept"):
-        from affect3d.registration.gallery_rows import gallery_content, write_batch_gallery
+        from affect3d.registration.gallery_rows import labelled_frames, write_batch_gallery
 
-        content = gallery_content(result, labels)
-        notes += _gallery_notes(content)
+        rows = labelled_frames(result.frames, labels, [record.verdict == "kept" for record in result.records])
+        notes += _gallery_notes(rows)
         write_batch_gallery(
-            options.gallery, result, content, template.mesh.faces, options.convention, options.force, terminal
+            options.gallery, result, rows, template.mesh, options.convention, options.force, terminal
         )
         outputs["gallery"] = str(options.gallery)
     return outputs, notes
 
 
-def _gallery_notes(content) -> list[str]:
+def _gallery_notes(rows) -> list[str]:
     notes = []
-    if content.unlabelled:
+    if rows.unlabelled:
         notes.append(
-            f"{len(content.unlabelled)} kept frames have no label and are not in the gallery, "
-            f"{content.unlabelled[0]} for one"
+            f"{len(rows.unlabelled)} kept frames have no label and are not in the gallery, "
+            f"{rows.unlabelled[0].name} for one"
         )
-    if content.unused_labels:
-        notes.append(f"{content.unused_labels} labels belong to none of the frames")
-    for name in content.without_neutral[:_SAID]:
+    if rows.unused_labels:
+        notes.append(f"{rows.unused_labels} labels belong to none of the frames")
+    for name in rows.without_neutral[:_SAID]:
         notes.append(f"the neutral frame of sequence {name} was not kept; its first kept frame stands for it")
     return notes
 

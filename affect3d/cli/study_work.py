@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from affect3d.cli.errors import UsageError
 from affect3d.cli.report import Report
 
@@ -17,6 +15,7 @@ def study(arguments) -> Report:
     except ImportError:
         raise ImportError("affect3d study trains networks, which needs torch: pip install 'affect3d[torch]'") from None
     from affect3d.cli.outputs import check_output
+    from affect3d.io.run_folder import make_folder
     from affect3d.progress import terminal
     from affect3d.study.report import write_study_report
     from affect3d.study.study import run_study
@@ -30,8 +29,7 @@ def study(arguments) -> Report:
     added, _ = _named(arguments.added, "added"), _named(arguments.neutral, "neutral")
     if arguments.dry_run:
         return _dry(arguments, options, added, world)
-    out = Path(arguments.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(arguments.out)
     check_output(out / "report.html")
     videos, neutral, notes = _videos(arguments, world, terminal)
     result = run_study(videos, options, out, added, arguments.workers, terminal, notes, neutral)

@@ -33,21 +33,20 @@ def track_inputs(options) -> Report:
     """
     from affect3d.fitting.smoothing import SmoothingOptions
     from affect3d.fitting.video import TrackOptions, track_frames, with_lighting
-    from affect3d.io.folder_lock import one_run_in
+    from affect3d.io.run_folder import RunFolder, make_folder, one_run
     from affect3d.io.track_file import write_track_csv, write_track_npz
     from affect3d.model.load import load_model
 
     began = time.perf_counter()
     source = _Film(options.inputs[0]) if options.film else _Photos(options.inputs)
     model = load_model(options.model, terminal)
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(options.out)
     check_output(out / "track.csv")
-    work = out / "work"
-    work.mkdir(exist_ok=True)
     smoothing = None if options.smooth is None else SmoothingOptions(still=options.smooth)
     settings = TrackOptions(rate=source.rate, face=options.face, smoothing=smoothing)
-    with one_run_in(work):
+    # the files of records tell what they belong to: another film, or other options, begin anew
+    with one_run(RunFolder(out, "track", parts=("work", "overlay"))):
+        work = make_folder(out / "work")
         track = track_frames(
             source.frames, model, work, source.purpose, settings, refine=_refine if options.photometric else None,
             progress=terminal, total=source.count,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -10,7 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-__all__ = ["atomic_path", "check_writable"]
+__all__ = ["atomic_path", "check_writable", "remove_unfinished"]
+
+#: Names of temporary files: `atomic_path` makes them.
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}\.part(\..*)?", re.DOTALL)
 
 
 @contextmanager
@@ -62,6 +66,19 @@ def atomic_path(path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(folder, below: bool = True) -> None:
+    """Remove what a process that was killed within `atomic_path` left in `folder`, and in those `below` it.
+
+    The folder need not exist, and nobody may be writing there.
+    """
+    for base, folders, files in os.walk(folder):
+        for name in files:
+            if _UNFINISHED.fullmatch(name):
+                Path(base, name).unlink(missing_ok=True)
+        if not below:
+            folders.clear()
 
 
 def check_writable(path) -> None:

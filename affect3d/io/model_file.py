@@ -6,12 +6,9 @@ are JSON in the header.  Nothing in such a file is executed on reading.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 
-from affect3d.io.atomic import atomic_path
+from affect3d.io.tensor_file import open_tensors, save_tensors
 from affect3d.landmarks import SCHEMES, MeshLandmarks
 from affect3d.model.morphable import MorphableModel
 
@@ -31,7 +28,6 @@ _OPTIONAL = {
     "colour_modes": (np.float32, 3), "colour_std": (np.float64, 1),
 }  # fmt: skip
 _TEXTS = ("name", "licence", "source", "notes")
-_KINDS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I32": np.int32, "U8": np.uint8}
 
 
 def save_model_file(model: MorphableModel, path) -> None:
@@ -42,8 +38,6 @@ def save_model_file(model: MorphableModel, path) -> None:
     OSError
         If it cannot be written.
     """
-    from safetensors.numpy import save
-
     arrays = {name: getattr(model, name) for name in (*_REQUIRED, *_OPTIONAL)}
     for scheme, marks in model.landmarks.items():
         arrays[f"landmarks.{scheme}.faces"] = marks.faces
@@ -52,12 +46,7 @@ def save_model_file(model: MorphableModel, path) -> None:
         "version": FORMAT_VERSION, "unit": "mm", "expression_names": list(model.expression_names),
         "part_names": list(model.part_names), **{key: getattr(model, key) for key in _TEXTS},
     }  # fmt: skip
-    content = save(
-        {k: np.ascontiguousarray(a) for k, a in arrays.items() if a is not None},
-        metadata={_KEY: json.dumps(header, sort_keys=True)},
-    )
-    with atomic_path(path) as temporary:
-        Path(temporary).write_bytes(content)
+    save_tensors(path, _KEY, header, arrays)
 
 
 def load_model_file(path) -> MorphableModel:
@@ -70,58 +59,25 @@ def load_model_file(path) -> MorphableModel:
     OSError
         If it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    with open(path, "rb"):  # the usual errors for files that are missing or forbidden
-        pass
-    try:
-        # The library checks that the header's sizes add up to the size of the file before anything is allocated.
-        with safe_open(path, framework="numpy") as file:
-            header = _header(file.metadata())
-            arrays = _arrays(file)
-        return _model(header, arrays)
-    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, TypeError)) else str(error)
-        raise ValueError(f"{path}: not a morphable model of affect3d ({reason.splitlines()[0]})") from None
+    with open_tensors(path, _KEY, FORMAT_VERSION, "a morphable model of affect3d") as file:
+        _check_header(file.header)
+        return _model(file.header, _arrays(file))
 
 
-def _header(metadata) -> dict:
-    if not metadata or _KEY not in metadata:
-        raise ValueError(f"the header has no {_KEY!r}")
-    header = json.loads(metadata[_KEY])
-    if not isinstance(header, dict) or not isinstance(header.get("version"), int):
-        raise ValueError("the header is no JSON object with a version")
-    if header["version"] > FORMAT_VERSION:
-        raise ValueError(f"version {header['version']} is newer than {FORMAT_VERSION}, update affect3d")
+def _check_header(header) -> None:
     for key in ("expression_names", "part_names"):
         if not isinstance(header.get(key), list) or not all(isinstance(n, str) for n in header[key]):
             raise ValueError(f"the header's {key} is no list of names")
     if any(not isinstance(header.get(key, ""), str) for key in _TEXTS):
         raise ValueError(f"the header's {', '.join(_TEXTS)} must be texts")
-    return header
 
 
 def _arrays(file) -> dict[str, np.ndarray]:
-    present = set(file.keys())
-    wanted = dict(_REQUIRED)
-    wanted |= {name: kind for name, kind in _OPTIONAL.items() if name in present}
+    wanted = _REQUIRED | {name: kind for name, kind in _OPTIONAL.items() if name in file.names}
     for scheme in SCHEMES:
-        if f"landmarks.{scheme}.faces" in present:
+        if f"landmarks.{scheme}.faces" in file.names:
             wanted |= {f"landmarks.{scheme}.faces": (np.int32, 1), f"landmarks.{scheme}.weights": (np.float64, 2)}
-    arrays = {}
-    for name, (kind, axes) in wanted.items():
-        if name not in present:
-            raise ValueError(f"no array {name!r}")
-        view = file.get_slice(name)
-        stored, shape = _KINDS.get(view.get_dtype()), view.get_shape()
-        # halves are welcome in place of single precision; nothing else is converted
-        if not (stored == kind or (stored == np.float16 and kind == np.float32)) or len(shape) != axes:
-            raise ValueError(f"{name}: expected {kind.__name__} with {axes} axes, got {view.get_dtype()} {shape}")
-        array = file.get_tensor(name).astype(kind, copy=False)
-        array.flags.writeable = False  # spares the model a second copy
-        arrays[name] = array
-    return arrays
+    return {name: file.array(name, *kind) for name, kind in wanted.items()}
 
 
 def _model(header, arrays) -> MorphableModel:

@@ -6,15 +6,13 @@ in the header.  Nothing in such a file is executed on reading.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
 from affect3d.geometry.arrays import frozen_array, require_finite
-from affect3d.io.atomic import atomic_path
+from affect3d.io.tensor_file import open_tensors, save_tensors
 from affect3d.model.component_weights import LOWEST
 from affect3d.model.morphable import MorphableModel
 from affect3d.model.splocs import SparseComponents, SplocsOptions
@@ -25,9 +23,8 @@ __all__ = ["FORMAT_VERSION", "ComponentFile", "components_to_morphable", "load_c
 FORMAT_VERSION = 1
 
 _KEY = "affect3d_components"
-_TENSORS = {"components": ("F32", 3), "centres": ("I64", 1), "explained": ("F64", 1), "rest": ("F64", 2),
-            "faces": ("I32", 2)}  # fmt: skip
-_LARGEST_HEADER = 2**20
+_TENSORS = {"components": (np.float32, 3), "centres": (np.int64, 1), "explained": (np.float64, 1),
+            "rest": (np.float64, 2), "faces": (np.int32, 2)}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +90,6 @@ def save_components(file: ComponentFile, path, weights: bool = False) -> None:
     OSError
         If it cannot be written.
     """
-    from safetensors.numpy import save
-
     learned = file.learned
     arrays = {
         "components": learned.components.astype(np.float32), "centres": learned.centres,
@@ -107,10 +102,7 @@ def save_components(file: ComponentFile, path, weights: bool = False) -> None:
         "options": asdict(file.options), "energies": learned.energies.tolist(), "residual": learned.residual,
         "scale": learned.scale, "converged": learned.converged, "reason": learned.reason,
     }  # fmt: skip
-    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()},
-                   metadata={_KEY: json.dumps(header, sort_keys=True, allow_nan=False)})  # fmt: skip
-    with atomic_path(path) as temporary:
-        Path(temporary).write_bytes(content)
+    save_tensors(path, _KEY, header, arrays)
 
 
 def load_components(path) -> ComponentFile:
@@ -123,23 +115,12 @@ def load_components(path) -> ComponentFile:
     OSError
         If it cannot be read.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    with open(path, "rb"):  # the usual errors for files that are missing or forbidden
-        pass
-    try:
-        # The library checks that the header's sizes add up to the size of the file before anything is allocated.
-        with safe_open(path, framework="numpy") as file:
-            header = _header(file.metadata())
-            arrays = {name: _tensor(file, name, *kind) for name, kind in _TENSORS.items()}
-            frames = np.zeros((0, len(arrays["components"])))
-            if "weights" in set(file.keys()):
-                frames = _tensor(file, "weights", "F32", 2)
-        return _value(header, arrays, frames)
-    except (SafetensorError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, TypeError)) else str(error)
-        raise ValueError(f"{path}: not a file of components of affect3d ({reason.splitlines()[0]})") from None
+    with open_tensors(path, _KEY, FORMAT_VERSION, "a file of components of affect3d") as file:
+        arrays = {name: file.array(name, *kind) for name, kind in _TENSORS.items()}
+        frames = np.zeros((0, len(arrays["components"])))
+        if "weights" in file.names:
+            frames = file.array("weights", np.float32, 2)
+        return _value(file.header, arrays, frames)
 
 
 def components_to_morphable(file: ComponentFile, names=None, name: str = "sparse components") -> MorphableModel:
@@ -183,27 +164,6 @@ def components_to_morphable(file: ComponentFile, names=None, name: str = "sparse
         identity_std=np.zeros(0), expression=moves.astype(np.float32), expression_names=tuple(names), name=name,
         source=file.source, notes=file.notes,
     )  # fmt: skip
-
-
-def _header(metadata) -> dict:
-    if not metadata or _KEY not in metadata:
-        raise ValueError(f"the header has no {_KEY!r}")
-    if len(metadata[_KEY]) > _LARGEST_HEADER:
-        raise ValueError("the header is longer than any that affect3d writes")
-    header = json.loads(metadata[_KEY])
-    version = header.get("version") if isinstance(header, dict) else None
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError("the header is no JSON object with a version")
-    if version > FORMAT_VERSION:
-        raise ValueError(f"version {version} is newer than {FORMAT_VERSION}, update affect3d")
-    return header
-
-
-def _tensor(file, name: str, kind: str, axes: int) -> np.ndarray:
-    view = file.get_slice(name)
-    if view.get_dtype() != kind or len(view.get_shape()) != axes:
-        raise ValueError(f"{name}: expected {kind} with {axes} axes, got {view.get_dtype()} {view.get_shape()}")
-    return file.get_tensor(name)
 
 
 def _value(header, arrays, weights) -> ComponentFile:

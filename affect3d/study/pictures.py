@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from affect3d.affect.statistics import default_statistics
-from affect3d.io.atomic import atomic_path
 from affect3d.io.image import write_image
+from affect3d.io.json_file import read_json, write_json
 from affect3d.progress import Progress, silent
 from affect3d.study.augment import (
     AugmentOptions,
@@ -20,7 +19,7 @@ from affect3d.study.augment import (
 from affect3d.study.fits import fitted_face
 from affect3d.study.neutral import contact_sheet, find_neutral_frames
 
-__all__ = ["make_pictures", "neutral_frames", "write_json"]
+__all__ = ["make_pictures", "neutral_frames"]
 
 
 def neutral_frames(videos, options, folder, progress: Progress = silent) -> dict:
@@ -32,8 +31,9 @@ def neutral_frames(videos, options, folder, progress: Progress = silent) -> dict
         "rows", "strength" and "refused" (row to reason).
     """
     path = Path(folder) / "neutral.json"
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    there = read_json(path)
+    if there is not None:
+        return there
     labelled = np.flatnonzero(videos.labelled)
     found = find_neutral_frames(videos, labelled, options.neutral, lambda row: fitted_face(videos, row), progress)
     known = {
@@ -71,8 +71,3 @@ def make_pictures(videos, rows, modes, options, folder, workers: int = 1, progre
         augment(videos, rows, expressions, how, out[mode], None, None, workers, progress)
     return out
 
-
-def write_json(path, content) -> None:
-    """Write readable JSON; it appears complete or not at all."""
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -24,6 +24,12 @@ _NAMES = {
     "3d-more-calibrated": "3D, more faces, calibrated",
     FIT: "fitted head, no network",
 }  # fmt: skip
+_TARGETS = ("valence", "arousal")
+_TABLE_STYLE = """
+.strip img{display:block;image-rendering:auto;max-width:100%}
+.wide{overflow-x:auto}.wide td,.wide th{padding:.25em .4em}.wide th[colspan]{text-align:center}
+.wide tr+tr th{text-align:right}.wide .group th{text-align:left;padding-top:.9em}
+"""
 _COLOURS = ("#777777", "#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#0987a0", "#222222")
 
 
@@ -61,7 +67,7 @@ def write_study_report(path, result: dict, videos, folder) -> None:
     ]  # fmt: skip
     page = (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Augmentation study</title>'
-        f"<style>{_STYLE}.strip img{{display:block;image-rendering:auto;max-width:100%}}</style><body>"
+        f"<style>{_STYLE}{_TABLE_STYLE}</style><body>"
         + "\n".join(body) + "</body></html>\n"
     )  # fmt: skip
     with atomic_path(path) as part:
@@ -130,25 +136,33 @@ def _lead(result) -> list[str]:
 
 
 def _table(result) -> list[str]:
-    parts = [(name, m) for m in ("ccc", "pearson", "mse") for name in ("valence", "arousal")]
-    more = "".join(f"<th>{what}, {name}</th>" for name in ("valence", "arousal") for what in ("bias", "spread"))
-    head = "".join(f"<th>{'r' if m == 'pearson' else m.upper()}, {name}</th>" for name, m in parts)
-    lines = [f"<table><tr><th>condition</th><th>people</th><th>CCC, mean</th>{head}{more}</tr>"]
+    # a level of headings for what is predicted keeps twelve columns within a page
+    each = ("CCC", "r", "MSE", "bias", "spread")
+    lines = [
+        '<div class="wide"><table><tr><th rowspan="2">condition</th><th>mean</th>'
+        + "".join(f'<th colspan="{len(each)}">{name}</th>' for name in _TARGETS)
+        + "</tr><tr><th>CCC</th>" + "".join(f"<th>{what}</th>" for what in each) * len(_TARGETS) + "</tr>"
+    ]  # fmt: skip
+    people = None
     for row in sorted(result["rows"], key=lambda r: r["people"]):
-        cells = "".join(f"<td>{_score(row[name][m])}</td>" for name, m in [("mean", "ccc"), *parts])
-        cells += "".join(
-            f"<td>{row[t]['bias']:+.2f}</td><td>{row[t]['spread']:.2f}</td>" for t in ("valence", "arousal")
-        )
-        lines.append(
-            f"<tr><td>{escape(_NAMES.get(row['condition'], row['condition']))}</td><td>{row['people']}</td>{cells}</tr>"
-        )
+        if row["people"] != people:
+            people = row["people"]
+            lines.append(f'<tr class="group"><th colspan="{2 + len(each) * len(_TARGETS)}">{people} people</th></tr>')
+        cells = [_score(row["mean"]["ccc"])]
+        for name in _TARGETS:
+            own = row[name]
+            cells += [_score(own[measure]) for measure in ("ccc", "pearson", "mse")]
+            cells += [f"{own['bias']:+.2f}", f"{own['spread']:.2f}"]
+        cells = "".join(f"<td>{cell}</td>" for cell in cells)
+        lines.append(f"<tr><td>{escape(_NAMES.get(row['condition'], row['condition']))}</td>{cells}</tr>")
     seeds, folds = result["options"]["seeds"], result["options"]["folds"]
     lines.append(
-        f'</table><p class="note">Means over {seeds} seeds, each with another division into {folds} folds in which '
-        "everybody is tested on once. Small: 95 % intervals from a bootstrap over people, whose draws all conditions "
-        "share; they do not hold the spread between seeds, which the figure shows. Bias: mean prediction minus mean "
-        "label; spread: standard deviation of predictions over that of labels. p-values: paired differences of each "
-        "person's mean square error under random signs, not corrected for their number.</p>"
+        f'</table></div><p class="note">Means over {seeds} seeds, each with another division into {folds} folds in '
+        "which everybody is tested on once, after learning from so many people. Small: 95 % intervals from a bootstrap "
+        "over people, whose draws all conditions share; they do not hold the spread between seeds, which the figure "
+        "shows. Bias: mean prediction minus mean label; spread: standard deviation of predictions over that of labels. "
+        "p-values: paired differences of each person's mean square error under random signs, not corrected for their "
+        "number.</p>"
     )
     return lines
 
@@ -250,7 +264,7 @@ def _difference(score) -> str:
 
 def _score(score) -> str:
     between = (
-        "" if score["low"] is None else f'<br><span class="interval">{score["low"]:.3f} – {score["high"]:.3f}</span>'
+        "" if score["low"] is None else f'<br><span class="interval">{score["low"]:.3f}–{score["high"]:.3f}</span>'
     )
     return f"{score['value']:.3f}{between}"
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,9 @@ from affect3d.gan.batches import fingerprint
 from affect3d.gan.data.crops import CropOptions
 from affect3d.gan.training import WEIGHTS
 from affect3d.io.atomic import atomic_path
+from affect3d.io.digests import file_digest
+from affect3d.io.json_file import write_json
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.progress import Progress, silent
 from affect3d.study.comparison import compare
 from affect3d.study.films import FilmOptions
@@ -22,7 +24,7 @@ from affect3d.study.made_by_gan import pictures_by_gan
 from affect3d.study.manifest import read_manifest
 from affect3d.study.networks import AffectOptions
 from affect3d.study.neutral import NeutralOptions
-from affect3d.study.pictures import make_pictures, neutral_frames, write_json
+from affect3d.study.pictures import make_pictures, neutral_frames
 from affect3d.study.runs import FIT, Run, carry_out, read_predictions
 from affect3d.study.splits import check_division, divide
 
@@ -132,9 +134,10 @@ def run_study(
     Raises
     ------
     ValueError
-        If the folder holds another study, there are too few people, or an added picture would leak.
+        If the folder holds a run with other options or data or another run is at work in it, there are too few people,
+        or an added picture would leak.
     """
-    folder, added = Path(folder), {k: Path(v) for k, v in (added or {}).items()}
+    added = {k: Path(v) for k, v in (added or {}).items()}
     clash = [name for name in added if name in CONDITIONS or not name or "/" in name]
     if clash:
         raise ValueError(f"added: expected another name than {', '.join(CONDITIONS)}, got {clash[0]!r}")
@@ -142,10 +145,15 @@ def run_study(
     more = [c for c in options.conditions if c in _MADE and _MADE[c][1]]
     if more and not neutral:
         raise ValueError(f"conditions: {more[0]} needs neutral faces of other people; give some, or leave it out")
-    folder.mkdir(parents=True, exist_ok=True)
-    plan = {"options": _plain(options), "added": _manifests(added), "data": _digest(videos)}
+    plan = {"options": options, "added": _manifests(added), "data": _digest(videos)}
     plan["neutral"] = {name: _digest(faces) for name, faces in sorted(neutral.items())}
-    _claim(folder / "plan.json", plan)
+    run = RunFolder(folder, "study", plan, ("added", "runs"))
+    with one_run(run):
+        return _study(videos, options, run, added, workers, progress, notes, neutral)
+
+
+def _study(videos, options, run, added, workers, progress, notes, neutral) -> dict:
+    folder = run.path
     labelled = np.flatnonzero(videos.labelled)
     data = _write_faces(folder / "faces.npz", videos, labelled, options.crop)
     made, found = _make_all(videos, neutral, options, folder, workers, progress)
@@ -161,13 +169,14 @@ def run_study(
         mode, others, calibrated = _MADE.get(name, (None, False, False))
         where = (added[name],) if name in added else made.get(mode, ())[: None if others else 1]
         sources[name] = (tuple(map(str, where)), fits if calibrated or name == FIT else "")
+    more = any(_MADE[c][1] for c in options.conditions if c in _MADE)
     outside = tuple(person for faces in neutral.values() for person in faces.subjects) if more else ()
     manifests = {name: [r for place in where for r in read_manifest(place)] for name, (where, _) in sources.items()}
     runs = _plan_runs(videos, options, folder, data, sources, manifests, outside)
     _carry_out_all(runs, workers, progress)
     labels = np.stack([videos.valence, videos.arousal], 1)
     rows = compare(labels, videos.subject, _pooled(runs), _baseline(options), seed=options.seed)
-    result = plan | {
+    result = run.plan | {
         "source": videos.source, "frames": len(labelled), "subjects": len(videos.subjects), "clips": len(videos.clips),
         "neutral_frames": found, "baseline": _baseline(options), "rows": rows, "notes": notes or {},
         "neutral_faces": {name: len(faces) for name, faces in neutral.items()},
@@ -273,7 +282,7 @@ def _manifests(added) -> dict[str, str]:
     for name, file in files.items():
         if file is None:
             raise ValueError(f"added: {added[name]} holds neither a manifest.json nor a finished run ({WEIGHTS})")
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for name, file in files.items()}
+    return {name: file_digest(file)[:16] for name, file in files.items()}
 
 
 def _digest(videos) -> str:
@@ -285,15 +294,3 @@ def _digest(videos) -> str:
     arrays = fingerprint(videos.subject, videos.clip, videos.frame, videos.valence, videos.arousal)
     return hashlib.sha256(f"{text}\n{arrays}".encode()).hexdigest()[:16]
 
-
-def _claim(path, plan) -> None:
-    text = json.dumps(plan, indent=1, sort_keys=True, allow_nan=False)
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
-        raise ValueError(f"folder: {path.parent} holds a study with other options or data; choose another folder")
-    if not path.exists():
-        with atomic_path(path) as part:
-            part.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(options) -> dict:
-    return json.loads(json.dumps(asdict(options), default=lambda v: v.item() if hasattr(v, "item") else str(v)))
