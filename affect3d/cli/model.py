@@ -26,7 +26,14 @@ examples:
   affect3d model import sfm_shape_3448.bin --unit mm --blendshapes expression_blendshapes_3448.bin \\
       --landmarks ibug_to_sfm.txt --out sfm.safetensors
   affect3d model info flame.safetensors --picture modes.png
+  affect3d model adopt flame.safetensors --out flame_with_affect.safetensors
   affect3d model export flame.safetensors --out head.glb"""
+
+ADOPT = """\
+A foreign model seldom has the ARKit expressions by which affect is given, and often no eyes, teeth or mouth.  This
+registers a head that has them to the model's mean and carries its expressions over by deformation transfer; triangles
+get the names of parts, MediaPipe's landmarks are placed, and eyes and the inside of the mouth are lent where the model
+has none, after its own vertices.  Landmarks: those of the file or of --landmarks, otherwise found on the mean shape."""
 
 OUTPUTS = (".obj", ".safetensors", ".ply", ".glb")
 
@@ -64,6 +71,21 @@ def add_parser(commands, common) -> None:
     convert.add_argument("--blendshapes", metavar="FILE.bin", help="expressions that eos ships in a file of their own")
     convert.set_defaults(run=_import)
 
+    adopt = actions.add_parser(
+        "adopt", parents=[common], help="give a foreign model the expressions of another head", description=ADOPT,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    adopt.add_argument("model", metavar="MODEL", help=SPEC)
+    adopt.add_argument("--out", required=True, metavar="FILE.safetensors")
+    adopt.add_argument("--from", dest="giver", default="default", metavar="MODEL",
+                       help="the head that gives its expressions (default: the built-in head)")  # fmt: skip
+    adopt.add_argument("--landmarks", metavar="FILE", help="landmarks for the model, as model import takes them")
+    adopt.add_argument("--replace", action="store_true",
+                       help="drop the model's own expressions (default: keep them; of two with one name its own stays)")
+    adopt.add_argument("--no-lending", dest="lend", action="store_false",
+                       help="lend no eyes, teeth or mouth: the vertices stay exactly the model's")  # fmt: skip
+    adopt.set_defaults(run=_adopt)
+
     export = actions.add_parser("export", parents=[common], help="write the mean head as a mesh", allow_abbrev=False)
     export.add_argument("model", nargs="?", default="default", metavar="MODEL", help=SPEC)
     export.add_argument("--out", required=True, metavar="FILE",
@@ -100,6 +122,31 @@ def _import(arguments) -> Report:
 
     save_model_file(model, path)
     return _report("model import", model, {"model": str(path)})
+
+
+def _adopt(arguments) -> Report:
+    path = _output(arguments, (".safetensors",))
+    _refuse_input(path, arguments.giver)
+    if arguments.landmarks:
+        _refuse_input(path, arguments.landmarks)
+    model, giver, marks = _load(arguments.model), _load(arguments.giver), None
+    if arguments.landmarks:
+        from affect3d.io.foreign.landmarks import read_model_landmarks
+        from affect3d.landmarks import Landmarks
+
+        places = read_model_landmarks(arguments.landmarks, model.mean, model.faces)
+        marks = Landmarks(places.scheme, places.locate(model.mean, model.faces), "mm")
+    from affect3d.fitting.adopt import adopt_model
+    from affect3d.io.model_file import save_model_file
+    from affect3d.progress import terminal
+
+    adopted = adopt_model(
+        model, giver, marks, lend=arguments.lend, replace_own=arguments.replace, progress=terminal
+    )
+    save_model_file(adopted.model, path)
+    report = _report("model adopt", adopted.model, {"model": str(path)})
+    report.data["adoption"] = list(adopted.said)
+    return report
 
 
 def _export(arguments) -> Report:
