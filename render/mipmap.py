@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from affect3d.render.differentiable.checks import all_finite
+from affect3d.render.differentiable.texture import Levels, Lookup, Pyramid
+
 __all__ = ["Mipmap", "footprint_level", "mipmap", "sample_mipmap"]
 
 
@@ -42,6 +45,22 @@ def mipmap(texture, levels: int | None = None) -> Mipmap:
     """
     if texture.ndim != 3 or min(texture.shape) < 1:
         raise ValueError(f"texture: expected shape (H, W, C) without zeros, got {tuple(texture.shape)}")
+    if texture.device.type == "cpu" and texture.dtype in (torch.float32, torch.float64):
+        sizes = _sizes(*texture.shape[:2], levels)
+        return Mipmap(Pyramid.apply(texture, sizes), sizes)
+    return _mipmap_torch(texture, levels)
+
+
+def _sizes(height: int, width: int, levels: int | None) -> tuple[tuple[int, int], ...]:
+    sizes = [(height, width)]
+    while not (height % 2 or width % 2 or len(sizes) == levels):
+        height, width = height // 2, width // 2
+        sizes.append((height, width))
+    return tuple(sizes)
+
+
+def _mipmap_torch(texture, levels):
+    """`mipmap` with torch operations only: for other devices, and to compare with."""
     tables, sizes = [], []
     while True:
         height, width, channels = texture.shape
@@ -69,6 +88,13 @@ def footprint_level(uv_corners, derivatives, size) -> torch.Tensor:
     -----
     The longer of the two steps across the texture, as in OpenGL; 0 where a pixel is smaller than a texel.
     """
+    if uv_corners.device.type == "cpu" and uv_corners.dtype == derivatives.dtype:
+        return Levels.apply(uv_corners, derivatives, (int(size[0]), int(size[1])))
+    return _level_torch(uv_corners, derivatives, size)
+
+
+def _level_torch(uv_corners, derivatives, size):
+    """`footprint_level` with torch operations only."""
     scale = uv_corners.new_tensor([size[1], size[0]])
     step = torch.einsum("skd,skx->sdx", uv_corners * scale, derivatives)  # texels by pixel
     square = (step * step).sum(1).amax(1)
@@ -86,9 +112,28 @@ def sample_mipmap(pyramid: Mipmap, uv, level=None) -> torch.Tensor:
         texels go on outside.
     level : (S,) float tensor, optional
         0 is the finest; cut to what there is.  Without it the finest level is read.
+
+    Raises
+    ------
+    ValueError
+        If `uv` or `level` has another shape, or numbers that are not finite.
     """
     if uv.ndim != 2 or uv.shape[1] != 2:
         raise ValueError(f"uv: expected shape (S, 2), got {tuple(uv.shape)}")
+    if level is not None and level.shape != uv.shape[:1]:
+        raise ValueError(f"level: expected shape ({len(uv)},), got {tuple(level.shape)}")
+    for name, numbers in (("uv", uv), ("level", level)):
+        if numbers is not None and not all_finite(numbers):
+            raise ValueError(f"{name}: expected finite numbers")
+    kinds = {pyramid.texels.dtype, uv.dtype} | ({level.dtype} if level is not None else set())
+    if uv.device.type == "cpu" and len(kinds) == 1:
+        finest = torch.zeros(len(uv), dtype=uv.dtype) if level is None else level
+        return Lookup.apply(pyramid.texels, uv, finest, pyramid.sizes[:1] if level is None else pyramid.sizes)
+    return _sample_torch(pyramid, uv, level)
+
+
+def _sample_torch(pyramid, uv, level):
+    """`sample_mipmap` with torch operations only."""
     sizes = torch.tensor(pyramid.sizes, device=uv.device)
     first = torch.cat([sizes.new_zeros(1), sizes.prod(1).cumsum(0)[:-1]])
     if level is None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from affect3d.render.differentiable import kernels
-from affect3d.render.differentiable.checks import checked_points, checked_size, topology_of
+from affect3d.render.differentiable.checks import checked_near, checked_points, checked_size, topology_of
+from affect3d.render.differentiable.compose import compose
 from affect3d.render.differentiable.samples import Samples, barycentrics, barycentrics_torch
 from affect3d.render.differentiable.threads import bands, in_threads
 from affect3d.render.differentiable.visibility import visibility_kernels, visibility_torch
@@ -55,36 +55,7 @@ class Fragments:
 
         `background` is a number, or pictures to draw over: (C,), (H, W, C) or (B, H, W, C).
         """
-        shape = (*self.samples.shape, values.shape[1])
-        if not isinstance(background, torch.Tensor):
-            background = values.new_full((), float(background))
-        return _Spread.apply(values, background.to(values.dtype).expand(shape), self.samples.place)
-
-
-class _Spread(torch.autograd.Function):
-    """`index_copy` into an expanded background, with one copy instead of two."""
-
-    @staticmethod
-    def forward(ctx, values, below, place):
-        ctx.save_for_backward(place)
-        pictures = below.clone(memory_format=torch.contiguous_format)
-        flat = pictures.view(-1, values.shape[1])
-        if flat.device.type == "cpu":
-            rows, where, out = values.detach().contiguous().numpy(), place.numpy(), flat.numpy()
-            in_threads(lambda i, j: kernels.scatter_rows(rows, where, out, i, j), bands(len(where), 4))
-        else:
-            flat[place] = values
-        return pictures
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        (place,) = ctx.saved_tensors
-        flat = gradient.reshape(-1, gradient.shape[-1])
-        below = None
-        if ctx.needs_input_grad[1]:
-            below = flat.index_fill(0, place, 0).reshape(gradient.shape)
-        return flat.index_select(0, place), below, None
+        return compose(values, background, self.samples)
 
 
 def rasterize(
@@ -123,8 +94,7 @@ def rasterize(
     """
     points = checked_points(points)
     checked_size(width, height)
-    if not near > 0:
-        raise ValueError(f"near: expected a positive depth, got {near}")
+    checked_near(near)
     topology = topology_of(faces, points)
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -155,8 +125,13 @@ def _covered_torch(face):
 
 
 def _covered_kernels(face):
-    array = face.numpy()
-    count = int(np.count_nonzero(array >= 0))
+    batch, height, width = face.shape
+    rows = face.numpy().reshape(-1, width)
+    counts = np.empty(len(rows), np.int64)
+    parts = bands(len(rows), 1 + rows.size // (1 << 16))
+    in_threads(lambda i, j: kernels.row_counts(rows, counts, i, j), parts)
+    begin = np.concatenate([[0], np.cumsum(counts)])
+    count = int(begin[-1])
     place, seen, pixel = np.empty(count, np.int64), np.empty(count, np.int32), np.empty((count, 2), np.int32)
-    kernels.covered(array, array.shape[1] * array.shape[2], array.shape[2], place, seen, pixel)
+    in_threads(lambda i, j: kernels.list_covered(rows, height, begin, place, seen, pixel, i, j), parts)
     return tuple(torch.from_numpy(a) for a in (place, seen, pixel))

@@ -14,9 +14,12 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from affect3d.render.differentiable import kernels
+from affect3d.render.differentiable import kernels_texture as texture_kernels
+from affect3d.render.differentiable.checks import checked_values
 from affect3d.render.differentiable.threads import bands, in_threads
 
-__all__ = ["Samples", "barycentrics", "barycentrics_torch", "interpolate", "screen_derivatives"]
+__all__ = ["Samples", "added_up", "barycentrics", "barycentrics_torch", "interpolate", "interpolate_torch",
+           "screen_derivatives", "screen_derivatives_torch", "shares"]  # fmt: skip
 
 _SHARE = 1 << 15  # samples whose gradients one thread adds up
 
@@ -106,16 +109,14 @@ def interpolate(values, faces, samples) -> torch.Tensor:
     ValueError
         If the values have another shape or batch, or another type than the samples' coordinates.
     """
-    if values.ndim not in (2, 3):
-        raise ValueError(f"values: expected shape (V, C) or (B, V, C), got {tuple(values.shape)}")
-    if values.ndim == 2:
-        values = values[None]
-    if len(values) not in (1, samples.shape[0]):
-        raise ValueError(f"values: expected a batch of 1 or {samples.shape[0]}, got {len(values)}")
-    if values.dtype != samples.weights.dtype:
-        raise ValueError(f"values: expected {samples.weights.dtype} as the points are, got {values.dtype}")
+    values = checked_values(values, samples.shape[0], samples.weights.dtype)
     if values.device.type == "cpu":
         return _Interpolate.apply(values, faces, samples.face, samples.weights, samples.starts)
+    return interpolate_torch(values, faces, samples)
+
+
+def interpolate_torch(values, faces, samples) -> torch.Tensor:
+    """`interpolate` of (1 or B, V, C) with torch operations only: for other devices, and to compare with."""
     flat, corner = _flat(values, faces, samples.face, samples.starts)
     weights = samples.weights
     return sum(weights[:, k : k + 1] * flat.index_select(0, corner[:, k]) for k in range(3))
@@ -126,6 +127,13 @@ def screen_derivatives(points, faces, samples) -> torch.Tensor:
 
     With it the footprint of a pixel in a texture is known: ``corner_uv.mT @ screen_derivatives``.
     """
+    if points.device.type == "cpu":
+        return _Slopes.apply(points, samples.weights, samples.depth, faces, samples.face, samples.starts)
+    return screen_derivatives_torch(points, faces, samples)
+
+
+def screen_derivatives_torch(points, faces, samples) -> torch.Tensor:
+    """`screen_derivatives` with torch operations only: for other devices, and to compare with."""
     flat, corner = _flat(points, faces, samples.face, samples.starts)
     a, b, c = (flat.index_select(0, corner[:, k]) for k in range(3))
     normals = torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], 1)
@@ -144,7 +152,7 @@ def _flat(values, faces, face, starts):
     return values.reshape(-1, values.shape[2]), corner
 
 
-def _shares(starts):
+def shares(starts):
     """(picture, slot, start, stop) of the work; depends on the samples only, not on the cores."""
     return [
         (b, k, starts[b] + i, starts[b] + j)
@@ -157,11 +165,11 @@ def _slots(count: int) -> int:
     return min(8, 1 + count // _SHARE)
 
 
-def _added_up(shape, starts, dtype, work) -> np.ndarray:
+def added_up(shape, starts, work) -> np.ndarray:
     """Gradient (B, V, C) of all samples: each share adds to its own table, tables are added in order."""
     batch = len(starts) - 1
-    tables = [np.zeros((_slots(starts[b + 1] - starts[b]), *shape[1:]), dtype) for b in range(batch)]
-    in_threads(lambda b, k, i, j: work(b, tables[b][k], i, j), _shares(starts))
+    tables = [np.zeros((_slots(starts[b + 1] - starts[b]), *shape[1:])) for b in range(batch)]
+    in_threads(lambda b, k, i, j: work(b, tables[b][k], i, j), shares(starts))
     sums = [table[0] if len(table) == 1 else table.sum(0) for table in tables]
     if shape[0] == batch:
         return sums[0][None] if batch == 1 else np.stack(sums)
@@ -177,21 +185,23 @@ class _Barycentrics(torch.autograd.Function):
         weights, depth = np.empty((len(face), 3), kind), np.empty(len(face), kind)
         in_threads(
             lambda b, k, i, j: kernels.barycentric_forward(p[b], faces, face, where, weights, depth, i, j),
-            _shares(starts),
+            shares(starts),
         )
-        ctx.kept = p, faces, face, where, starts, points.dtype
+        ctx.save_for_backward(points, pixel)  # torch then notices if they are changed before the way back
+        ctx.kept = p, faces, face, where, starts
         return torch.from_numpy(weights), torch.from_numpy(depth)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g_weights, g_depth):
-        p, faces, face, where, starts, dtype = ctx.kept
+        _ = ctx.saved_tensors
+        p, faces, face, where, starts = ctx.kept
         gw, gz = g_weights.contiguous().numpy(), g_depth.contiguous().numpy()
-        grad = _added_up(
-            p.shape, starts, np.float64,
+        grad = added_up(
+            p.shape, starts,
             lambda b, out, i, j: kernels.barycentric_backward(p[b], faces, face, where, gw, gz, out, i, j),
         )  # fmt: skip
-        return torch.from_numpy(grad).to(dtype), None, None, None, None
+        return torch.from_numpy(grad.astype(gw.dtype, copy=False)), None, None, None, None
 
 
 class _Interpolate(torch.autograd.Function):
@@ -201,19 +211,52 @@ class _Interpolate(torch.autograd.Function):
         faces, face = faces.numpy(), face.numpy()
         out = np.empty((len(face), v.shape[2]), v.dtype)
         in_threads(
-            lambda b, k, i, j: kernels.interpolate_forward(v[b % len(v)], faces, face, w, out, i, j), _shares(starts)
+            lambda b, k, i, j: kernels.interpolate_forward(v[b % len(v)], faces, face, w, out, i, j), shares(starts)
         )
+        ctx.save_for_backward(values, weights)
         ctx.kept = v, faces, face, w, starts
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, g):
+        _ = ctx.saved_tensors
         v, faces, face, w, starts = ctx.kept
         g = g.contiguous().numpy()
         g_weights = np.empty_like(w)
-        grad = _added_up(
-            v.shape, starts, np.float64,
+        grad = added_up(
+            v.shape, starts,
             lambda b, out, i, j: kernels.interpolate_backward(v[b % len(v)], faces, face, w, g, g_weights, out, i, j),
         )  # fmt: skip
         return torch.from_numpy(grad.astype(v.dtype, copy=False)), None, None, torch.from_numpy(g_weights), None
+
+
+class _Slopes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, points, weights, depth, faces, face, starts):
+        p = np.ascontiguousarray(points.detach().numpy(), np.float64)
+        w, z = weights.detach().contiguous().numpy(), depth.detach().contiguous().numpy()
+        faces, face = faces.numpy(), face.numpy()
+        out = np.empty((len(face), 3, 2), w.dtype)
+        in_threads(
+            lambda b, k, i, j: texture_kernels.slopes_forward(p[b], faces, face, w, z, out, i, j), shares(starts)
+        )
+        ctx.save_for_backward(points, weights, depth)
+        ctx.kept = p, faces, face, w, z, starts
+        return torch.from_numpy(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g):
+        _ = ctx.saved_tensors
+        p, faces, face, w, z, starts = ctx.kept
+        g = g.contiguous().numpy()
+        g_weights, g_depth = np.empty_like(w), np.empty_like(z)
+        grad = added_up(
+            p.shape, starts,
+            lambda b, out, i, j: texture_kernels.slopes_backward(
+                p[b], faces, face, w, z, g, g_weights, g_depth, out, i, j
+            ),
+        )  # fmt: skip
+        found = (torch.from_numpy(a) for a in (grad.astype(w.dtype, copy=False), g_weights, g_depth))
+        return *found, None, None, None

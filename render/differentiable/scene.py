@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from affect3d.render.differentiable.checks import topology_of
+import torch
+
+from affect3d.render.differentiable.checks import (
+    checked_background, checked_near, checked_points, checked_reach, checked_size, checked_values, topology_of,
+)  # fmt: skip
+from affect3d.render.differentiable.colours import colours_in_one_go
+from affect3d.render.differentiable.compose import compose
 from affect3d.render.differentiable.raster import rasterize
 from affect3d.render.differentiable.samples import interpolate
 from affect3d.render.differentiable.silhouette import silhouette_samples
@@ -33,14 +39,42 @@ def draw(
     """
     topology = topology_of(faces, points)
     fragments = rasterize(points, topology, width, height, cull, near, backend)
-    pictures = fragments.spread(shade(fragments.samples), background)
+    values = shade(fragments.samples)
     if reach == 0:
-        return pictures
+        return compose(values, background, fragments.samples)
     edges = silhouette_samples(points, topology, fragments, cull, near, reach, backend)
-    return edges.blend(pictures, shade(edges))
+    return compose(values, background, fragments.samples, edges, shade(edges))
 
 
-def draw_colours(points, faces, colours, width: int, height: int, **options):
-    """`draw` with colours (V, C) or (B, V, C) at the vertices."""
+def draw_colours(
+    points, faces, colours, width: int, height: int, background=0.0, cull: bool = False, near: float = 1.0,
+    reach: float = 1.0, backend: str = "auto",
+):  # fmt: skip
+    """`draw` with colours (V, C) or (B, V, C) at the vertices.
+
+    On the CPU up to three channels are drawn in one go (`colours`), the same picture in less time.
+    """
     topology = topology_of(faces, points)
-    return draw(points, topology, width, height, lambda s: interpolate(colours, topology.faces, s), **options)
+    if points.device.type == "cpu" and backend in ("auto", "kernels") and 1 <= colours.shape[-1] <= 3:
+        return _in_one_go(points, topology, colours, width, height, background, cull, near, reach)
+    return draw(
+        points, topology, width, height, lambda s: interpolate(colours, topology.faces, s), background, cull, near,
+        reach, backend,
+    )  # fmt: skip
+
+
+def _in_one_go(points, topology, colours, width, height, background, cull, near, reach):
+    checked_points(points)
+    checked_size(width, height)
+    checked_near(near)
+    if reach != 0:
+        checked_reach(reach)
+    values = checked_values(colours, len(points), points.dtype)
+    if values.shape[1] != topology.count:
+        raise ValueError(f"values: expected {topology.count} vertices, got {values.shape[1]}")
+    channels = values.shape[2]
+    background = checked_background(background, values, len(points), width, height)
+    if channels < 3:
+        values, background = (torch.nn.functional.pad(t, (0, 3 - channels)) for t in (values, background))
+    pictures = colours_in_one_go(points, topology, values, width, height, background, cull, near, reach)
+    return pictures if channels == 3 else pictures[..., :channels].contiguous()

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
-from affect3d.render.differentiable import kernels
-from affect3d.render.differentiable.checks import topology_of
-from affect3d.render.differentiable.threads import bands, in_threads
+from affect3d.render.differentiable import kernels_outlines as kernels
+from affect3d.render.differentiable.checks import checked_reach, topology_of
+from affect3d.render.differentiable.plan import BITS, groups_of, outlines_of
+from affect3d.render.differentiable.samples import added_up, shares
+from affect3d.render.differentiable.threads import in_threads
 
 __all__ = ["EdgeSamples", "silhouette_samples"]
 
@@ -68,14 +71,20 @@ def silhouette_samples(points, faces, fragments, cull=False, near=1.0, reach=1.0
     ValueError
         If `reach` is not positive or an argument does not fit the others.
     """
-    if not reach > 0:
-        raise ValueError(f"reach: expected a positive number of pixels, got {reach}")
+    checked_reach(reach)
     topology = topology_of(faces, points)
     batch, height, width = fragments.samples.shape
     if points.device.type == "cpu" and backend != "torch":
-        edge, owner = _pick_kernels(points, topology, fragments, cull, near, reach)
-    else:
-        edge, owner = _pick_torch(points, topology, fragments, cull, near, reach)
+        p = np.ascontiguousarray(points.detach().numpy(), np.float64)
+        place, half, starts = _pick_kernels(p, topology, fragments, cull, near, reach)
+        row, column = np.divmod(place, width)
+        pixel = np.stack([column, row % height], 1)
+        weights, depth, opacity = _EdgePoints.apply(
+            points, p, topology.for_kernels[0], half, pixel, starts, near, reach
+        )
+        face, place = torch.from_numpy(half // 3), torch.from_numpy(place)
+        return EdgeSamples(face, weights, depth, place, starts, (batch, height, width), opacity)
+    edge, owner = _pick_torch(points, topology, fragments, cull, near, reach)
     place = torch.nonzero(edge.reshape(-1) >= 0)[:, 0]
     pixels = width * height
     starts = torch.searchsorted(place, torch.arange(batch + 1, device=place.device) * pixels)
@@ -99,6 +108,36 @@ def silhouette_samples(points, faces, fragments, cull=False, near=1.0, reach=1.0
     return EdgeSamples(
         face, weights.to(dtype), depth.to(dtype), place, tuple(starts.tolist()), fragments.samples.shape, opacity
     )
+
+
+class _EdgePoints(torch.autograd.Function):
+    """Coordinates, depths and opacities of the points of half-edges nearest to pixels, by the kernels."""
+
+    @staticmethod
+    def forward(ctx, points, p, faces, half, pixel, starts, near, reach):
+        kind = np.float32 if points.dtype == torch.float32 else np.float64
+        weights, depth, opacity = np.empty((len(half), 3), kind), np.empty(len(half), kind), np.empty(len(half), kind)
+        in_threads(
+            lambda b, k, i, j: kernels.edge_points(
+                p[b], faces, half, pixel, near, reach, weights, depth, opacity, i, j
+            ),
+            shares(starts),
+        )
+        ctx.save_for_backward(points)
+        ctx.kept = p, faces, half, pixel, starts, near, reach
+        return torch.from_numpy(weights), torch.from_numpy(depth), torch.from_numpy(opacity)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g_weights, g_depth, g_opacity):
+        _ = ctx.saved_tensors
+        p, faces, half, pixel, starts, near, reach = ctx.kept
+        g = [t.contiguous().numpy() for t in (g_weights, g_depth, g_opacity)]
+        grad = added_up(
+            p.shape, starts,
+            lambda b, out, i, j: kernels.edge_points_backward(p[b], faces, half, pixel, near, reach, *g, out, i, j),
+        )  # fmt: skip
+        return torch.from_numpy(grad.astype(g[0].dtype, copy=False)), *[None] * 7
 
 
 def _nearest_on_edge(first, second, x, y, near):
@@ -126,25 +165,23 @@ def _nearest_on_edge(first, second, x, y, near):
 
 
 def _pick_kernels(points, topology, fragments, cull, near, reach):
-    p = np.ascontiguousarray(points.detach().numpy(), np.float64)
-    edges, first, half = topology.edges.numpy(), topology.first.numpy(), topology.half.numpy()
-    faces, side, closeness = topology.faces.numpy(), fragments.side.numpy(), fragments.closeness.numpy()
-    batch, height, _ = closeness.shape
-    outward = np.empty((batch, len(edges)), np.int8)
-    owner = np.empty((batch, len(edges)), np.int64)
-    edge = np.full(closeness.shape, -1, np.int32)
-    distance = np.full(closeness.shape, float(reach))
-    in_threads(
-        lambda b: kernels.outline_edges(edges, first, half, faces, side[b], cull, outward[b], owner[b]),
-        [(b,) for b in range(batch)],
-    )
-    in_threads(
-        lambda b, row0, row1: kernels.pick_edges(
-            p[b], edges, outward[b], near, reach, closeness[b], edge[b], distance[b], row0, row1
-        ),
-        [(b, *rows) for b in range(batch) for rows in bands(height, 4)],
-    )
-    return torch.from_numpy(edge), torch.from_numpy(owner)
+    """Pixels (S,), half-edges (S,) and where each picture's begin (B + 1,), as arrays."""
+    side, closeness = fragments.side.numpy(), fragments.closeness.numpy()
+    batch, height, width = closeness.shape
+    tasks = [(b, k, *task) for b in range(batch) for k, task in enumerate(groups_of(width, height))]
+    plans = [outlines_of(points[b], topology, side[b], width, height, cull, near, reach) for b in range(batch)]
+    found = [[None] * (len(tasks) // batch) for _ in range(batch)]
+
+    def pick(b, k, start, stop):
+        place, half = kernels.pick_bands(points[b], plans[b], BITS, start, stop, near, reach, closeness[b])
+        order = np.argsort(place)  # places differ, so every way of sorting gives the same
+        found[b][k] = place[order], half[order]
+
+    in_threads(pick, tasks)
+    places = [np.concatenate([p for p, _ in own]) + b * height * width for b, own in enumerate(found)]
+    halves = [h for own in found for _, h in own]
+    starts = (0, *np.cumsum([len(p) for p in places]).tolist())
+    return np.concatenate(places), np.concatenate(halves), starts
 
 
 def _pick_torch(points, topology, fragments, cull, near, reach):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -62,6 +63,24 @@ class Topology:
         arrays = [faces, ends[half[starts]], np.r_[starts, len(half)], half]
         faces, edges, first, half = (torch.from_numpy(np.ascontiguousarray(a, np.int64)).to(device) for a in arrays)
         return cls(faces, int(count), edges, first, half)
+
+    @cached_property
+    def for_kernels(self) -> tuple[np.ndarray, ...]:
+        """Faces, edges, half-edges beside each edge, first and half, as the compiled kernels want them.
+
+        See `kernels_bands.outline_edges` for the third; made at the first call.
+        """
+        faces, edges, first, half = (t.numpy() for t in (self.faces, self.edges, self.first, self.half))
+        beside = np.full((len(edges), 2), -1, np.int32)
+        counts = np.diff(first)
+        face, corner = np.divmod(half, 3)
+        number = np.repeat(np.arange(len(edges)), counts)
+        code = 2 * half + (faces[face, corner] != edges[number, 0])
+        beside[:, 0] = code[first[:-1]]
+        two = counts == 2
+        beside[two, 1] = code[first[:-1][two] + 1]
+        beside[counts > 2, 0] = -2
+        return faces.astype(np.int32), edges.astype(np.int32), beside, first, half
 
     def to(self, device) -> Topology:
         """The same topology on another device."""

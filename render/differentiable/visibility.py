@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from affect3d.render.differentiable import kernels
-from affect3d.render.differentiable.threads import bands, in_threads
+from affect3d.render.differentiable import kernels_triangles as kernels
+from affect3d.render.differentiable.plan import BITS, groups_of, triangles_of
+from affect3d.render.differentiable.threads import in_threads
 
 __all__ = ["sides_of", "visibility_kernels", "visibility_torch"]
 
@@ -27,19 +28,18 @@ def sides_of(points, faces) -> torch.Tensor:
 def visibility_kernels(points, topology, width, height, cull, near):
     """Face (B, H, W) int32, 1 / depth (B, H, W) float64 (0 where empty) and side (B, F) int8."""
     p = np.ascontiguousarray(points.detach().numpy(), np.float64)
-    faces = topology.faces.numpy()
     batch = len(p)
-    face = np.full((batch, height, width), -1, np.int32)
-    closeness = np.zeros((batch, height, width))
-    box = np.empty((batch, len(faces), 4), np.int32)
-    side = np.empty((batch, len(faces)), np.int8)
+    face = np.empty((batch, height, width), np.int32)
+    closeness = np.empty((batch, height, width))
+    side = np.empty((batch, len(topology.faces)), np.int8)
+    plans = [None] * batch
+    for b in range(batch):
+        plans[b], side[b] = triangles_of(p[b], topology, width, height, cull, near)
     in_threads(
-        lambda b, start, stop: kernels.boxes(p[b], faces, width, height, near, cull, box[b], side[b], start, stop),
-        [(b, *part) for b in range(batch) for part in bands(len(faces), 4)],
-    )
-    in_threads(
-        lambda b, row0, row1: kernels.visible(p[b], faces, box[b], near, face[b], closeness[b], row0, row1),
-        [(b, *rows) for b in range(batch) for rows in bands(height, 8)],
+        lambda b, start, stop: kernels.draw(
+            *plans[b], BITS, start, stop, near, face[b], closeness[b], None, None, None, None, 0.0
+        ),
+        [(b, *task) for b in range(batch) for task in groups_of(width, height)],
     )
     return torch.from_numpy(face), torch.from_numpy(closeness), torch.from_numpy(side)
 
