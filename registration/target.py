@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from affect3d.geometry.triangles import triangle_areas, vertex_normals
 from affect3d.mesh import Mesh
+from affect3d.registration.neighbours import Neighbours
 
 __all__ = ["Correspondence", "Target", "border_loops", "smoothed", "trusted_faces"]
 
@@ -88,13 +88,12 @@ class Target:
             # every k-th vertex: scanners and shuffles leave no pattern in the order that would matter
             kept = slice(None, None, -(-len(used) // points))
             self.vertices, self.normals, self.border = self.vertices[kept], self.normals[kept], self.border[kept]
-        self._tree = cKDTree(np.hstack([self.vertices, turn * self.normals]) if turn else self.vertices)
+        self._places = Neighbours(np.hstack([self.vertices, turn * self.normals]) if turn else self.vertices)
 
     def nearest(self, vertices, normals, agreement: float) -> Correspondence:
         """Correspondences of `vertices`; normals must agree to at least the cosine `agreement`."""
         query = np.hstack([vertices, self.turn * normals]) if self.turn else vertices
-        # starting threads costs more than small searches do
-        _, index = self._tree.query(query, workers=2 if len(query) > 4000 else 1)
+        index = self._places.nearest(query)
         points, found = self.vertices[index], self.normals[index]
         distance = np.sqrt(((points - vertices) ** 2).sum(1))
         trusted = ((normals * found).sum(1) > agreement) & ~self.border[index]
