@@ -1,6 +1,6 @@
 """Registration of a 4D sequence with a known answer: true-vertex error, drift, frames a second.
 
-    python benchmarks/bench_sequence.py [--frames 300] [--model FILE] [--uv]
+    python benchmarks/bench_sequence.py [--frames 300] [--model FILE] [--vertices 5000] [--uv]
 
 A head model performs (smile, surprise, anger, speech-like jaw) while the head turns; each frame is divided finer,
 its vertices wander on the surface and are shuffled, with 0.15 mm of noise and four holes.  Rows: the subject's
@@ -27,7 +27,7 @@ from affect3d.model.load import load_model
 from affect3d.registration import register_nonrigid
 from affect3d.registration.expression_prior import expression_prior
 from affect3d.registration.sequence import register_sequence
-from affect3d.registration.template import model_template
+from affect3d.registration.template import Template, model_template
 from affect3d.registration.uv import UVRegistration
 
 #: What is performed, one after the other.
@@ -43,10 +43,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--vertices", type=int, help="cut the template to so many around the nose")
     parser.add_argument("--uv", action="store_true")
     options = parser.parse_args(argv)
     model = load_model(options.model)
     template = model_template(model)
+    if options.vertices:
+        template = middle(template, options.vertices)
     rng = np.random.default_rng(5)
     identity = 0.8 * rng.standard_normal(len(model.identity))
     marks = template.landmarks[17:]
@@ -96,6 +99,19 @@ def main(argv=None):
         for name, textured in (("uv, neutral known, every 10th", False), ("the same with texture", True)):
             errors, failed, seconds = flattened(model, template, identity, neutral, options.frames, textured)
             show(name, errors, range(1, options.frames + 1, 10), failed, seconds)
+
+
+def middle(template: Template, count: int) -> Template:
+    """The triangles of a template among the `count` vertices that are nearest to the tip of its nose."""
+    mesh, nose = template.mesh, template.landmarks[30]
+    near = np.zeros(len(mesh.vertices), bool)
+    near[np.argsort(np.linalg.norm(mesh.vertices - mesh.vertices[nose], axis=1), kind="stable")[:count]] = True
+    faces = mesh.faces[near[mesh.faces].all(1)]
+    used = np.unique(faces)
+    new = np.full(len(near), -1)
+    new[used] = np.arange(len(used))
+    marks = np.where(template.landmarks >= 0, new[template.landmarks], -1)
+    return Template(Mesh(mesh.vertices[used], new[faces]), template.scheme, marks, "", template.model_vertices[used])
 
 
 def show(name, errors, numbers, failed: int, seconds: float) -> None:
