@@ -221,10 +221,14 @@ def _read(path: Path, kind: str | None, tensors: bool = True) -> tuple[dict, dic
 #: Options of `TrainOptions` that may change between a run and its resume; files do not tell of them.
 _FREE = ("device", "threads", "log_every", "sample_every", "checkpoint_every")
 
+#: Options that files tell of only where they are not these, as before there were any.
+_USUAL = {"precision": "32", "devices": 1}
+
 
 def _lasting(plan: dict) -> dict:
     """The plan without what may change between a run and its resume."""
-    kept = {name: value for name, value in plan.get("train_options", {}).items() if name not in _FREE}
+    options = plan.get("train_options", {})
+    kept = {name: v for name, v in options.items() if name not in _FREE and _USUAL.get(name, ...) != v}
     return {**plan, "train_options": kept}
 
 
@@ -235,5 +239,5 @@ def _same_plan(path, there: dict, here: dict) -> None:
         if a != b:
             if isinstance(a, dict) and isinstance(b, dict):
                 part = next(k for k in sorted({*a, *b}) if a.get(k) != b.get(k))
-                a, b = a.get(part), b.get(part)
+                a, b = (side.get(part, _USUAL.get(part)) for side in (a, b))
             raise ValueError(f"{path}: belongs to a run with {part} {a}, not {b}; name another folder or remove it")

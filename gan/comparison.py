@@ -21,6 +21,7 @@ body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;paddin
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}.faces td,.faces th{padding:2px;text-align:center;border:0;font-size:13px}
 img{width:96px;height:96px;image-rendering:pixelated;display:block}.best{font-weight:700}
+.none{color:#999;font-size:13px}.faces .none{width:96px;background:#f6f6f6}
 img.wide{width:auto;height:auto;max-width:100%;image-rendering:auto}
 """
 
@@ -45,21 +46,26 @@ class Compared:
     ----------
     name : str
         Heading.
-    measures : dict
-        Of `evaluation.evaluate_images`.
+    measures : dict of str to dict or None
+        For each group of targets, by its name, what `evaluation.evaluate_images` found; None where the method cannot
+        make all of the group.  All methods have the same groups, and a group has the same pictures for all of them.
     images : (R, H, W, C) uint8
-        What it made for the rows of pictures that are shown; white where it makes no such picture.
+        What it made for the rows of pictures that are shown.
+    able : (R,) bool array
+        For which of them it makes a picture at all.
     """
 
     name: str
     measures: dict
     images: np.ndarray
+    able: np.ndarray
 
 
 def shown_pairs(faces, people: int = 6) -> np.ndarray:
-    """Rows (R, 2) of source and target to look at: for each of the first people, the first picture and four others.
+    """Rows (R, 2) of source and target to look at, for each of the first people.
 
-    Pictures of a person are taken from the take of the first one, spread over the labels.
+    The first picture with four others as targets, spread over the labels; and where their neutral face is known, it as
+    target of the last of them.  Pictures of a person are taken from the take of the first one.
     """
     pairs = []
     for subject in faces.subjects[:people]:
@@ -68,6 +74,9 @@ def shown_pairs(faces, people: int = 6) -> np.ndarray:
         if len(rows) > 1:
             spread = np.unique(np.linspace(1, len(rows) - 1, 4).round().astype(int))
             pairs += [(rows[0], rows[k]) for k in spread]
+            neutral = faces.neutral[rows[-1]]
+            if neutral >= 0 and neutral != rows[-1]:
+                pairs.append((rows[-1], neutral))
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
@@ -93,20 +102,23 @@ def write_comparison(
     Raises
     ------
     ValueError
-        If there is no method, or one has another number of pictures.
+        If there is no method, one has another number of pictures, or they have different groups.
     """
     if not methods:
         raise ValueError("methods: expected one at least, got none")
+    groups = list(methods[0].measures)
     for method in methods:
-        if len(method.images) != len(pairs):
+        if not len(method.images) == len(method.able) == len(pairs):
             raise ValueError(f"methods: expected {len(pairs)} pictures of {method.name}, got {len(method.images)}")
+        if list(method.measures) != groups:
+            raise ValueError(f"methods: expected the groups {groups} of {method.name}, got {list(method.measures)}")
     parts = ["<!doctype html><html lang=en><meta charset=utf-8><title>2D methods side by side</title>"]
     parts.append(f"<style>{_STYLE}</style><h1>2D methods side by side</h1>")
     parts += [f"<p>{html.escape(text)}</p>" for text in (*notes, faces.source) if text]
-    parts += [_measure_table(methods), _picture_table(faces, pairs, methods), *sections]
-    if any("expression" in m.measures for m in methods):
-        parts.append("<h2>What expressions were taken for</h2><p>Rows: the target; columns: what was recognized.</p>")
-        parts += [_confusion(m) for m in methods if "expression" in m.measures]
+    for group in groups:
+        parts.append(_measure_table(group, methods))
+    parts += [_target_table(methods), _picture_table(faces, pairs, methods), *sections]
+    parts += _confusions(methods)
     with atomic_path(path) as temporary:
         Path(temporary).write_text("\n".join(parts) + "\n", encoding="utf-8")
 
@@ -140,26 +152,47 @@ def picture_section(title: str, text: str, png: bytes) -> str:
     )
 
 
-def _measure_table(methods) -> str:
-    values = [[_value(m.measures, keys) for m in methods] for _, keys, _, _ in _COLUMNS]
+#: Shown where a method makes no such pictures.
+NOT_APPLICABLE = "<td class=none>not applicable</td>"
+
+
+def _measure_table(group: str, methods) -> str:
+    known = [m.measures[group] for m in methods if m.measures[group] is not None]
+    if not known:
+        return ""
     head = "".join(f"<th>{html.escape(m.name)}</th>" for m in methods)
     rows = []
-    for (title, keys, digits, better), row in zip(_COLUMNS, values):
-        known = [v for v in row if v is not None]
-        best = better(known) if len(known) > 1 else None
-        cells = "".join(
-            "<td>-</td>" if v is None else f"<td{' class=best' if v == best else ''}>{v:.{digits}f}</td>" for v in row
-        )
-        copying = _value(methods[0].measures, _OF_COPYING.get(keys, ()))
-        rows.append(f"<tr><td>{title}</td>{cells}<td>{'-' if copying is None else f'{copying:.{digits}f}'}</td></tr>")
-    return f"<table><tr><th></th>{head}<th>copying the source</th></tr>{''.join(rows)}</table>"
+    for title, keys, digits, better in _COLUMNS:
+        values = [_value(m.measures[group], keys) for m in methods]
+        numbers = [v for v in values if v is not None]
+        best = better(numbers) if len(set(numbers)) > 1 else None
+        cells = [
+            NOT_APPLICABLE if m.measures[group] is None else _number(v, digits, v is not None and v == best)
+            for m, v in zip(methods, values)
+        ]
+        for others in (_OF_COPYING, _OF_TRUE):
+            cells.append(_number(_value(known[0], others.get(keys, ())), digits))
+        rows.append(f"<tr><td>{title}</td>{''.join(cells)}</tr>")
+    return (
+        f"<h2>{html.escape(group[:1].upper() + group[1:])}</h2>"
+        f"<p>{known[0]['pictures']} pictures of {known[0]['people']} people, the same for all methods.</p>"
+        f"<table><tr><th></th>{head}<th>copying the source</th><th>true pictures</th></tr>{''.join(rows)}</table>"
+    )
 
 
+#: Where the measures hold the same for copies of the source, and for the true targets.
 _OF_COPYING = {
     ("psnr",): ("psnr_of_copying",), ("ssim",): ("ssim_of_copying",),
     ("identity", "distance"): ("identity", "distance_of_copying"),
     ("identity", "verified"): ("identity", "verified_of_copying"),
 }  # fmt: skip
+_OF_TRUE = {("expression", "accuracy"): ("expression", "accuracy_on_true_pictures")}
+
+
+def _number(value, digits: int, best: bool = False) -> str:
+    if value is None:
+        return "<td>-</td>"
+    return f"<td{' class=best' if best else ''}>{value:.{digits}f}</td>"
 
 
 def _value(measures: dict, keys: tuple[str, ...]):
@@ -170,25 +203,71 @@ def _value(measures: dict, keys: tuple[str, ...]):
     return measures
 
 
+def _target_table(methods) -> str:
+    """Gain and recognition by expression, from the first group that each method makes all of."""
+    found = [next((v for v in m.measures.values() if v is not None), {}).get("by_target", {}) for m in methods]
+    names = list(dict.fromkeys(name for one in found for name in one))
+    if not names:
+        return ""
+    rows = []
+    for name in names:
+        cells = []
+        for one in found:
+            if name not in one:
+                cells.append(NOT_APPLICABLE)
+                continue
+            gain = one[name]["visible_gain"]
+            text = "-" if gain is None else f"{gain:+.1f} dB"
+            cells.append(f"<td>{text}, {100 * one[name]['recognized']:.0f} %</td>")
+        true = next(one[name] for one in found if name in one)["recognized_on_true_pictures"]
+        rows.append(f"<tr><td>{html.escape(name)}</td>{''.join(cells)}<td>{100 * true:.0f} %</td></tr>")
+    head = "".join(f"<th>{html.escape(m.name)}</th>" for m in methods)
+    return (
+        "<h2>By expression of the target</h2><p>Gain over copying the source in PSNR over visibly changed pixels, and "
+        f"how often the expression is recognized.</p><table><tr><th></th>{head}<th>true pictures</th></tr>"
+        f"{''.join(rows)}</table>"
+    )
+
+
 def _picture_table(faces, pairs, methods) -> str:
     head = "".join(f"<th>{html.escape(text)}</th>" for text in ("source", "true target", *(m.name for m in methods)))
     rows = []
     for k, (source, target) in enumerate(pairs):
-        cells = [faces.images[source], faces.images[target], *(m.images[k] for m in methods)]
+        cells = [f"<td>{_picture(faces.images[row])}</td>" for row in (source, target)]
+        cells += [f"<td>{_picture(m.images[k])}</td>" if m.able[k] else NOT_APPLICABLE for m in methods]
         label = faces.expression[target]
         name = faces.expression_names[label] if label >= 0 else ""
-        rows.append(f"<tr>{''.join(f'<td>{_picture(x)}</td>' for x in cells)}<td>{html.escape(name)}</td></tr>")
+        rows.append(f"<tr>{''.join(cells)}<td>{html.escape(name)}</td></tr>")
     return f"<h2>The same faces</h2><table class=faces><tr>{head}<th></th></tr>{''.join(rows)}</table>"
 
 
-def _confusion(method: Compared) -> str:
-    found = method.measures["expression"]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in found["names"])
-    rows = "".join(
-        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{n}</td>' for n in row)}</tr>"
-        for name, row in zip(found["names"], found["confusion"])
-    )
-    return f"<h3>{html.escape(method.name)}</h3><table><tr><th></th>{head}</tr>{rows}</table>"
+def _confusions(methods) -> list[str]:
+    """Of each method that makes several expressions; one that makes a single one stands in the table by expression."""
+    found = [(m.name, _first(m, "expression")) for m in methods]
+    found = [(name, e) for name, e in found if e is not None and sum(any(row) for row in e["confusion"]) > 1]
+    if not found:
+        return []
+    text = "<h2>What expressions were taken for</h2><p>Rows: the target; columns: what was recognized, in %.</p>"
+    tables = [("true pictures", found[0][1]["names"], found[0][1]["confusion_on_true_pictures"])]
+    tables += [(name, e["names"], e["confusion"]) for name, e in found]
+    return [text, *(_confusion(*table) for table in tables)]
+
+
+def _first(method: Compared, key: str):
+    return next((v.get(key) for v in method.measures.values() if v is not None), None)
+
+
+def _confusion(title: str, names, counts) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    rows = []
+    for k, (name, row) in enumerate(zip(names, counts)):
+        total = max(sum(row), 1)
+        cells = "".join(
+            f'<td style="background:rgba(70,130,180,{n / total:.2f})"{" class=best" if j == k else ""}>'
+            f"{100 * n / total:.0f}</td>" for j, n in enumerate(row)
+        )  # fmt: skip
+        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
+    return f"<h3>{html.escape(title)}</h3><table><tr><th></th>{head}</tr>{''.join(rows)}</table>"
 
 
 def _picture(image: np.ndarray) -> str:

@@ -10,6 +10,9 @@ import torch
 
 __all__ = ["deterministic", "pick_device", "seeded", "step_seed"]
 
+# asked in this way, whether there is a GPU does not start CUDA, which could not be used in copies of the process then
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+
 
 def step_seed(seed: int, stage: int, index: int) -> int:
     """Seed of step `index` of stage number `stage`, in [0, 2**63)."""
@@ -17,7 +20,7 @@ def step_seed(seed: int, stage: int, index: int) -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that "auto", "cpu" or "cuda" stands for.
+    """The device that "auto", "cpu", "cuda" or "mps" stands for.
 
     Raises
     ------
@@ -28,6 +31,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: torch finds no GPU here; use cpu, or install a torch that was built for CUDA")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device: torch finds no GPU of Apple here; use cpu")
     return torch.device(name)
 
 

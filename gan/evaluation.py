@@ -97,7 +97,9 @@ def evaluate_images(faces, pairs: np.ndarray, images: np.ndarray, judges: Judges
         "changed" and "visibly_changed": `metrics.psnr_gain` over the pixels that differ at all, and by more than
         12 of 255; "identity": mean distance of the descriptor from that of the true target, of the source's and of
         another person's from it, the rate of verification at 1 % false accepts and the share whose nearest person is
-        the right one; "expression": accuracy of the judge on synthesized and on true pictures, with the confusion.
+        the right one; "expression": accuracy of the judge on synthesized and on true pictures, with the confusion;
+        "by_target": for each expression that is a target, how many pictures, the gain over visibly changed pixels
+        (None where none changes) and how often it is recognized, made and true.
     """
     source, target = faces.images[pairs[:, 0]], faces.images[pairs[:, 1]]
     out = {
@@ -111,6 +113,7 @@ def evaluate_images(faces, pairs: np.ndarray, images: np.ndarray, judges: Judges
     }  # fmt: skip
     if judges.expression is not None and faces.expression_names == judges.expression_names:
         out["expression"] = _expression(faces, pairs, images, judges)
+        out["by_target"] = _by_target(faces, pairs, images, out["expression"])
     return out
 
 
@@ -148,3 +151,21 @@ def _expression(faces, pairs, images, judges) -> dict:
         "confusion": metrics.confusion_matrix(true, guessed, count).tolist(),
         "confusion_on_true_pictures": metrics.confusion_matrix(true, real, count).tolist(),
     }
+
+
+def _by_target(faces, pairs, images, found: dict) -> dict:
+    target, result = faces.expression[pairs[:, 1]], {}
+    for k, name in enumerate(faces.expression_names):
+        rows = np.flatnonzero(target == k)
+        if not len(rows):
+            continue
+        source, true = faces.images[pairs[rows, 0]], faces.images[pairs[rows, 1]]
+        gain = None
+        if metrics.changed_pixels(source, true, VISIBLE).any():
+            gain = metrics.psnr_gain(source, true, images[rows], VISIBLE).gain
+        own, of_true = (np.array(found[key][k]) for key in ("confusion", "confusion_on_true_pictures"))
+        result[name] = {
+            "pictures": len(rows), "visible_gain": gain, "recognized": float(own[k] / own.sum()),
+            "recognized_on_true_pictures": float(of_true[k] / of_true.sum()),
+        }  # fmt: skip
+    return result

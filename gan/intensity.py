@@ -18,10 +18,14 @@ from torch.nn import functional
 from affect3d.gan.batches import to_images
 from affect3d.gan.data.images import MAX_INTENSITY
 from affect3d.gan.determinism import deterministic, seeded, step_seed
+from affect3d.gan.recipes import applied
 from affect3d.gan.recognizer import Recognizer, RecognizerOptions, varied
 from affect3d.progress import Progress, silent
 
-__all__ = ["UnitReader", "expression_directions", "strength_along", "total_intensity", "train_unit_reader"]
+__all__ = [
+    "IntensityCurve", "UnitReader", "expression_directions", "intensity_curve", "reading_quality", "strength_along",
+    "total_intensity", "train_unit_reader",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +94,24 @@ def train_unit_reader(
     return UnitReader(network.eval(), tuple(faces.unit_names))
 
 
+def reading_quality(reader: UnitReader, faces) -> dict:
+    """How well the reader does on true pictures of `faces`, people whom it has not seen, as JSON-ready values.
+
+    Returns
+    -------
+    dict
+        "explained": share of each unit's variance, by its name (None where nobody shows the unit);
+        "correlation": of the sums (`total_intensity`) with the true ones, None where they do not vary.
+    """
+    known = np.flatnonzero(~np.isnan(faces.units).any(1))
+    true, found = faces.units[known], reader.read(faces.images[known])
+    spread, error = true.var(0) if len(known) else np.zeros(len(reader.unit_names)), ((found - true) ** 2).mean(0)
+    explained = {n: float(1 - e / v) if v > 0 else None for n, e, v in zip(reader.unit_names, error, spread)}
+    sums = total_intensity(true), total_intensity(found)
+    varies = len(known) > 1 and all(np.ptp(values) > 0 for values in sums)
+    return {"explained": explained, "correlation": float(np.corrcoef(*sums)[0, 1]) if varies else None}
+
+
 def total_intensity(units: np.ndarray) -> np.ndarray:
     """Sum of the magnitudes of action units: (N, U) to (N,), what table 1 of StoicNet's paper averages."""
     return np.clip(_rows(units), 0, None).sum(1)
@@ -141,6 +163,90 @@ def strength_along(units: np.ndarray, direction: np.ndarray) -> np.ndarray:
     if not (np.isfinite(square) & (square > 0)).all():
         raise ValueError("direction: expected finite units that are not all zero (a neutral face has no direction)")
     return (units * direction).sum(1) / square
+
+
+@dataclass(frozen=True, eq=False)
+class IntensityCurve:
+    """How intensity follows the code.
+
+    Attributes
+    ----------
+    values : (M,) float64
+        Of the code, rising.
+    strength : (K, M, N) float64
+        Measured for each label, value and face: 1 is the mean true picture of the label, 0 a neutral face.
+    """
+
+    values: np.ndarray
+    strength: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(K, M): over faces."""
+        return self.strength.mean(2)
+
+    @property
+    def monotone(self) -> bool:
+        """Whether the mean over faces grows at every step for every label."""
+        return bool((np.diff(self.mean, axis=1) > 0).all())
+
+    @property
+    def rising(self) -> float:
+        """Share of single steps (label, face, from one value to the next) at which it grows."""
+        return float((np.diff(self.strength, axis=1) > 0).mean())
+
+    def report(self, labels) -> dict:
+        """As JSON-ready values: "values", "strength" (means by label), "rises_at_every_step" by label, "monotone",
+        "rising", and the same of the mean over labels."""
+        mean, over = self.mean, self.mean.mean(0)
+        return {
+            "values": self.values.tolist(), "strength": dict(zip(labels, mean.tolist())),
+            "rises_at_every_step": {name: bool((np.diff(row) > 0).all()) for name, row in zip(labels, mean)},
+            "monotone": self.monotone, "rising": self.rising,
+            "mean": over.tolist(), "mean_monotone": bool((np.diff(over) > 0).all()),
+        }  # fmt: skip
+
+
+def intensity_curve(
+    method, read, images: np.ndarray, directions: np.ndarray, values, code, labels=None
+) -> IntensityCurve:  # fmt: skip
+    """Give each face each expression with growing codes, and measure how strong it is.
+
+    Parameters
+    ----------
+    method : Method
+        In evaluation mode; ``method.synthesize(x, c)`` makes pictures.
+    read : callable
+        Pictures (N, H, W, C) uint8 to action units (N, U): `UnitReader.read`, trained on other people.
+    images : (N, H, W, C) uint8
+        People whom neither has seen, with any expression.
+    directions : (K, U) array
+        Mean action units of each of `labels` (`expression_directions`).
+    values : sequence of float
+        Rising, at least two.
+    code : callable
+        ``code(method, y, value)`` gives c for the labels y, (N,) int64.
+    labels : sequence of int, optional
+        Places in the method's labels; all of them if left out.
+
+    Raises
+    ------
+    ValueError
+        If the values do not rise, or there is not one direction for each label.
+    """
+    labels = range(len(method.options.labels)) if labels is None else labels
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all():
+        raise ValueError(f"values: expected at least two rising numbers, got {values.tolist()}")
+    if len(directions) != len(labels):
+        raise ValueError(f"directions: expected one for each of {len(labels)} labels, got {len(directions)}")
+    strength = np.empty((len(labels), len(values), len(images)))
+    for k, label in enumerate(labels):
+        y = torch.full((len(images),), int(label))
+        for m, value in enumerate(values):
+            made = applied(method, method.synthesize, images, code(method, y, float(value)))
+            strength[k, m] = strength_along(read(made), directions[k])
+    return IntensityCurve(values, strength)
 
 
 def _rows(units) -> np.ndarray:

@@ -16,6 +16,8 @@ A *recipe* is a module with these names:
     uint8, to be compared with the targets.
 ``figures(method, faces) -> dict of str to (R, K, C, H, W)``, if it has any
     Grids in [-1, 1] for people to look at.
+``report(method, seen, unseen, judges, options, progress) -> PaperReport``, if it has any
+    What its paper reports besides the measures that all methods share: `affect3d.gan.reports`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import numpy as np
 from affect3d.gan.checkpoint import load_weights, read_header
 from affect3d.gan.training import WEIGHTS
 
-__all__ = ["METHODS", "TO_NEUTRAL", "judged_pairs", "load_run", "recipe"]
+__all__ = ["METHODS", "TO_NEUTRAL", "able", "judged_pairs", "load_run", "recipe"]
 
 #: Name on the command line -> module.
 METHODS = {name: f"affect3d.gan.{name}.recipe" for name in ("cdaae", "fesgan", "stoicnet", "exprgan")}
@@ -79,6 +81,17 @@ def judged_pairs(name: str, faces, limit: int | None = None, rng: np.random.Gene
     from affect3d.gan.evaluation import evaluation_pairs
 
     return evaluation_pairs(faces, limit, rng)
+
+
+def able(name: str, faces, pairs: np.ndarray) -> np.ndarray:
+    """Which of the rows `pairs` (P, 2) of source and target the method `name` can make a picture for: (P,) bool.
+
+    A method that makes faces neutral and nothing else can where the target is the neutral face of a source that is
+    not neutral itself; the others always can.
+    """
+    if name not in TO_NEUTRAL:
+        return np.ones(len(pairs), bool)
+    return (faces.neutral[pairs[:, 0]] == pairs[:, 1]) & (pairs[:, 0] != pairs[:, 1])
 
 
 def load_run(folder, name: str | None = None):

@@ -75,6 +75,10 @@ class Recognizer(nn.Module):
     def describe(self, x: Tensor) -> Tensor:
         return functional.normalize(self.code(self.features(x)), dim=1)
 
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Logits (N, classes) float32 of pictures (N, H, W, C) uint8."""
+        return self._apply(images, self)
+
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Class (N,) int64 of each of the pictures (N, H, W, C) uint8."""
         return self._apply(images, lambda x: self(x).argmax(1))

@@ -6,8 +6,7 @@ the seed, the stage and the number of the step, and a batch is asked for by the 
 of a run is its networks, its optimizers and one count.  A run that was killed and started again with
 the same arguments ends with the bytes it would have had without the kill (same machine, same number of threads).
 
-Plain torch does what this needs; a library for devices and several GPUs would add a dependency for
-networks that train on one.
+Device, precision and several devices are the affair of `affect3d.gan.machine`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from affect3d.gan.checkpoint import RunState, load_checkpoint, save_checkpoint, save_weights
-from affect3d.gan.determinism import deterministic, pick_device, step_seed
+from affect3d.gan.checkpoint import RunState, load_checkpoint, load_weights, save_checkpoint, save_weights
+from affect3d.gan.determinism import deterministic
 from affect3d.io.folder_lock import one_run_in
 from affect3d.gan.logs import LossLog, write_json, write_samples
+from affect3d.gan.machine import DEVICES, PRECISIONS, Machine, check_shares, launch
 from affect3d.progress import Progress, silent
 
 __all__ = ["Batches", "Method", "Stage", "TrainOptions", "TrainResult", "describe", "train"]
@@ -141,10 +141,15 @@ class TrainOptions:
     ----------
     seed : int
         Of all draws, from 0.
-    device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU where there is one.
+    device : {"auto", "cpu", "cuda", "mps"}
+        "auto" takes a GPU of NVIDIA where there is one.
+    precision : {"32", "bf16"}
+        "bf16" computes layers with 16 bits; weights and optimizers keep their 32.
+    devices : int
+        How many share each batch.  Results depend on it: each draws for itself.
     threads : int
-        Of torch on the CPU; 0 leaves the choice to torch.  Sums depend on it in their last bits.
+        Of torch on the CPU; 0 leaves the choice to torch.  Sums depend on it in their last bits.  With several
+        devices each process has one.
     log_every : int
         Steps whose mean losses make one row of losses.csv.
     sample_every : int
@@ -159,11 +164,15 @@ class TrainOptions:
     log_every: int = 50
     sample_every: int = 500
     checkpoint_every: int = 500
+    precision: str = "32"
+    devices: int = 1
 
     def __post_init__(self):
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device: expected auto, cpu or cuda, got {self.device!r}")
-        for name, low in (("seed", 0), ("threads", 0), ("log_every", 1), ("sample_every", 0), ("checkpoint_every", 1)):
+        for name, allowed in (("device", DEVICES), ("precision", tuple(PRECISIONS))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        lowest = {"seed": 0, "threads": 0, "log_every": 1, "sample_every": 0, "checkpoint_every": 1, "devices": 1}
+        for name, low in lowest.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
                 raise ValueError(f"{name}: expected a whole number from {low}, got {value!r}")
@@ -240,16 +249,30 @@ def train(
         If the folder cannot be written.
     """
     folder = Path(folder)
+    if options.devices > 1:
+        check_shares(batches.batch(method.stages[0].name, 0), options.devices)
     folder.mkdir(exist_ok=True)
-    plan = describe(method, batches, options)
+    with one_run_in(folder):
+        found = launch(
+            lambda machine: _train(machine, method, batches, options, folder, progress),
+            options.device, options.precision, options.devices,
+        )  # fmt: skip
+        if options.devices > 1:  # trained in copies of this process
+            load_weights(folder / WEIGHTS, method.networks)
+    return TrainResult(folder, folder / WEIGHTS, **found)
+
+
+def _train(machine: Machine, method, batches, options, folder: Path, progress) -> dict:
+    """What each of the processes does; the first one writes.  Gives "losses", "steps", "resumed_at", "seconds"."""
+    plan, first_process = describe(method, batches, options), machine.rank == 0
     began, total = time.perf_counter(), sum(stage.steps for stage in method.stages)
-    device = pick_device(options.device)
-    with one_run_in(folder), deterministic(options.threads):
+    with deterministic(options.threads if machine.world == 1 else 1):
         for network in method.networks.values():
-            network.to(device)
+            network.to(machine.device)
         state = _resume(folder, method, plan)
-        write_json(folder / OPTIONS, plan)
         log = LossLog.read(folder / LOSSES, state.done) if state.done else LossLog()
+        if first_process:
+            write_json(folder / OPTIONS, plan)
         done, last = state.done, dict(log.last)
         resumed_at = done
         for number, stage in enumerate(method.stages):
@@ -260,31 +283,38 @@ def train(
                 continue
             if not (number == state.stage and state.begun):
                 _begin(method, stage.name)
+            machine.watch(method.optimizers)
             for index in range(first, stage.steps):
-                batch = {key: value.to(device) for key, value in batches.batch(stage.name, index).items()}
-                seed = step_seed(options.seed, number, index)
+                batch = machine.share(batches.batch(stage.name, index))
+                seed = machine.seed(options.seed, number, index)
                 torch.manual_seed(seed)  # dropout and the like; `deterministic` restores the caller's state
-                log.add(method.step(stage.name, batch, torch.Generator().manual_seed(seed), index))
+                with machine.autocast():
+                    losses = method.step(stage.name, batch, torch.Generator().manual_seed(seed), index)
+                log.add(machine.mean(losses))
+                machine.same_buffers(method.networks)
                 done, at_end = done + 1, index + 1 == stage.steps
+                if not first_process:
+                    continue
                 save = at_end or (index + 1) % options.checkpoint_every == 0
                 if save or (index + 1) % options.log_every == 0:
                     last = log.flush(done, stage.name)
                 if options.sample_every and ((index + 1) % options.sample_every == 0 or at_end):
-                    pictures = _sample(method, batches, device, seed)
+                    pictures = _sample(method, batches, machine.device, seed)
                     write_samples(folder / "samples" / f"{number + 1}-{stage.name}-{index + 1:06d}.png", pictures)
                 if save:
                     log.write(folder / LOSSES)  # before the checkpoint: a resume drops rows that are too late
                     save_checkpoint(folder / CHECKPOINT, method, RunState(number, index + 1, done, True), plan)
                 progress(done, total, f"{method.name} {stage.name}")
-        save_weights(folder / WEIGHTS, method, plan)
-    seconds = time.perf_counter() - began
-    result = TrainResult(folder, folder / WEIGHTS, last, done, resumed_at, seconds)
-    write_json(folder / SUMMARY, {
-        "steps": done, "losses": last, "resumed_at": resumed_at, "seconds": round(seconds, 3),
-        "device": str(device), "threads": torch.get_num_threads() if not options.threads else options.threads,
-        "torch": torch.__version__,
-    })  # fmt: skip
-    return result
+        if first_process:
+            save_weights(folder / WEIGHTS, method, plan)
+        threads = torch.get_num_threads()
+    found = {"losses": last, "steps": done, "resumed_at": resumed_at, "seconds": time.perf_counter() - began}
+    if first_process:
+        write_json(folder / SUMMARY, {
+            **found, "seconds": round(found["seconds"], 3), "device": str(machine.device), "devices": machine.world,
+            "precision": options.precision, "threads": threads, "torch": torch.__version__,
+        })  # fmt: skip
+    return found
 
 
 def plain(options) -> dict:

@@ -85,7 +85,10 @@ def test_names_listed_for_help_are_those_of_the_modules():
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run, data, tmp_path):
-    said = run("train", "cdaae", "--data", data, "--out", tmp_path / "run", "--dry-run", "--set", "beta_1=0.5")
+    argv = ["--dry-run", "--set", "beta_1=0.5", "--precision", "bf16", "--devices", 2, "--device", "cpu"]
+    said = run("train", "cdaae", "--data", data, "--out", tmp_path / "run", *argv)
+    told = said["train_options"]
+    assert (told["precision"], told["devices"], told["device"]) == ("bf16", 2, "cpu")
     assert said["method_options"]["beta_1"] == 0.5 and said["method_options"]["labels"] == list(EMOTIONS)
     assert said["stages"] == [{"name": "train", "steps": 12000}] and said["networks"]["D_E"] == 9089 + 2 * 112
     assert not (tmp_path / "run").exists()
@@ -129,42 +132,6 @@ def test_evaluation_finds_what_was_learnt(run, trained):
 
     table = read_image(trained / "evaluation" / "figure5.png").pixels
     assert table.shape == (6 * (3 * 18 + 2), 6 * (3 * 18 + 2), 3)
-
-
-def test_runs_are_set_side_by_side_on_the_same_faces(run, data, trained, tmp_path):
-    argv = ["train", "cdaae", "--out", tmp_path / "short", "--data", data, "--set", "steps=3", "--set", "width=4"]
-    run(*argv)
-    argv = ["--judge-steps", 40, "--threads", 1]
-    found = run("compare", trained, tmp_path / "short", "--out", tmp_path / "page.html", *argv)
-    good, poor = found["runs"][str(trained)], found["runs"][str(tmp_path / "short")]
-    assert good["changed"]["gain"] > 3 > poor["changed"]["gain"] and found["people"] == 2
-    page = (tmp_path / "page.html").read_text()
-    # two people with two targets each: source, target and two results
-    assert page.count("<img") == 2 * 2 * 4 and "http" not in page
-    assert f"<th>{trained.name}</th><th>short</th>" in page and page.count("<h3>") == 2
-    assert f"<td class=best>{good['changed']['gain']:.2f}</td><td>{poor['changed']['gain']:.2f}</td>" in page
-    assert json.loads((tmp_path / "page.json").read_text()) == found
-    painted_faces(seed=4).select(np.arange(30)).save(tmp_path / "other.safetensors")
-    # recognition with added pictures and the figure, on the same page
-    for name in ("sklearn", "matplotlib"):
-        pytest.importorskip(name, reason="t-SNE and its figure need the extra affect3d[analysis]")
-    argv = ["compare", trained, "--out", tmp_path / "more.html", "--judge-steps", 40, "--threads", 1, "--tsne"]
-    more = run(*argv, "--augment", 4, "--augment-seeds", 2)
-    rows = more["augmentation"]["rows"]
-    assert list(rows) == ["true pictures alone", trained.name] and len(rows[trained.name]["accuracy"]) == 2
-    assert rows[trained.name]["pictures"] == 4 * 3 * 3 == 3 * rows["true pictures alone"]["pictures"]
-    page = (tmp_path / "more.html").read_text()
-    assert page.count("<img") == 2 * 2 * 3 + 1 and "with and without added pictures" in page
-    faces = painted_faces(size=48)
-    faces.save(tmp_path / "wide.safetensors")
-    argv = ["compare", trained, "--out", tmp_path / "w.html", "--wide", tmp_path / "wide.safetensors"]
-    assert "nothing of a crop" in run(*argv, status=1)["error"]
-    kept = json.loads((trained / "people.json").read_text())["train"]
-    faces.select(np.isin(faces.subject, kept)).save(tmp_path / "wide.safetensors")
-    gan_crop.record_crop(tmp_path / "wide.safetensors", CropOptions(48, margin=0.5))
-    assert "holds nobody" in run(*argv, status=1)["error"]
-    argv = ["compare", trained, "--out", tmp_path / "p.html", "--data", tmp_path / "other.safetensors"]
-    assert "another set" in run(*argv, status=1)["error"]
 
 
 def test_photos_are_edited_to_the_label(run, trained, tmp_path, monkeypatch):

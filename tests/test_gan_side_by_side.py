@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ pytest.importorskip("torch", reason="gan/ needs the extra affect3d[torch]")
 from affect3d.cli import gan_crop, gan_route3d  # noqa: E402
 from affect3d.cli.errors import UsageError  # noqa: E402
 from affect3d.gan.augmentation import TRUE_ALONE, augmentation_table, with_all_labels  # noqa: E402
-from affect3d.gan.comparison import Compared, augmentation_section, picture_section, write_comparison  # noqa: E402
+from affect3d.gan.comparison import (  # noqa: E402
+    Compared, augmentation_section, picture_section, shown_pairs, write_comparison,
+)  # fmt: skip
 from affect3d.gan.data import CropOptions, FaceImages, crop_image, crop_transform  # noqa: E402
 from affect3d.gan.data.crops import CROPS, MEAN_FACE  # noqa: E402
 from affect3d.gan.embedding import embedded, embedding_figure  # noqa: E402
@@ -124,9 +127,35 @@ def test_where_no_face_is_found_the_route_gives_the_source_and_says_so(need_asse
     result = gan_route3d.through_3d(wide, faces, crop, pairs, default_statistics())
     assert result.failed.all()
     np.testing.assert_array_equal(result.images, faces.images[pairs[:, 0]])
-    unrated = FaceImages(faces.images, faces.subject, faces.expression, NAMES, sequence=faces.sequence)
-    with pytest.raises(ValueError, match="no valence or arousal"):
-        gan_route3d.through_3d(wide, unrated, crop, pairs, default_statistics())
+
+
+def labelled(names, **affect):
+    count = len(names)
+    return FaceImages(
+        np.zeros((count, 8, 8, 3), np.uint8), np.zeros(count, int), np.arange(count), tuple(names), **affect
+    )
+
+
+def test_the_route_is_asked_in_the_convention_of_words_not_of_rated_faces():
+    from affect3d.affect.tables import emotion_terms, face_ratings
+
+    rated, happy = face_ratings(), next(t for t in emotion_terms() if t.name == "happy")
+    rest, there = np.array(rated["neutral"]), np.array(rated["happy"])
+    names = ("neutral", "happiness", "anger", "surprise")
+    for far in (0.0, 0.5, 1.0):
+        valence, arousal = np.tile(rest + far * (there - rest), (4, 1)).T
+        asked = gan_route3d.asked_affect(labelled(names, valence=valence, arousal=arousal), np.arange(4))
+        np.testing.assert_allclose(asked[:2], [[0, 0], [far * happy.valence, far * happy.arousal]], atol=1e-6)
+    asked = gan_route3d.asked_affect(labelled(names), np.arange(4))
+    np.testing.assert_allclose(asked[1], [happy.valence, happy.arousal])
+    assert asked[2, 0] < -0.4 and asked[2, 1] > 0.4 and abs(asked[3, 0]) < 0.3 and asked[3, 1] > 0.8
+
+
+def test_an_expression_without_a_word_is_asked_by_its_own_affect_or_refused():
+    faces = labelled(("smirk",), valence=np.array([0.3]), arousal=np.array([-0.2]))
+    np.testing.assert_allclose(gan_route3d.asked_affect(faces, [0]), [[0.3, -0.2]], atol=1e-6)
+    with pytest.raises(ValueError, match="neither a known expression nor valence and arousal"):
+        gan_route3d.asked_affect(labelled(("smirk",)), [0])
 
 
 def test_the_route_gives_the_narrow_picture_back_where_nothing_is_asked_of_it(need_asset):
@@ -258,7 +287,31 @@ def test_sections_stand_on_the_page_and_nothing_on_it_comes_from_elsewhere(tmp_p
     faces, pairs = barred_faces(2), np.array([[0, 1]])
     measures = {"psnr": 20.0, "psnr_of_copying": 19.0, "ssim": 0.5, "ssim_of_copying": 0.4}
     section = picture_section("A <figure>", "Said & done.", b"\x89PNG")
-    write_comparison(tmp_path / "p.html", faces, pairs, [Compared("one", measures, faces.images[:1])], (), (section,))
+    one = Compared("one", {"all targets": {**measures, "pictures": 1, "people": 1}}, faces.images[:1], np.array([True]))
+    write_comparison(tmp_path / "p.html", faces, pairs, [one], (), (section,))
     page = (tmp_path / "p.html").read_text()
     assert "A &lt;figure&gt;" in page and "Said &amp; done." in page and "img class=wide" in page
     assert "http" not in page and json.dumps("iVBORw==")[1:6] in page
+
+
+def test_methods_with_other_groups_or_too_few_pictures_are_refused(tmp_path):
+    faces, pairs, able = barred_faces(2), np.array([[0, 1]]), np.array([True])
+    one = Compared("one", {"all targets": None}, faces.images[:1], able)
+    for wrong in (
+        Compared("two", {"neutral targets": None}, faces.images[:1], able),
+        Compared("two", {"all targets": None}, faces.images[:0], able),
+        Compared("two", {"all targets": None}, faces.images[:1], able[:0]),
+    ):
+        with pytest.raises(ValueError, match="two"):
+            write_comparison(tmp_path / "p.html", faces, pairs, [one, wrong])
+    with pytest.raises(ValueError, match="one at least"):
+        write_comparison(tmp_path / "p.html", faces, pairs, [])
+    assert not (tmp_path / "p.html").exists()
+
+
+def test_faces_that_are_shown_include_the_way_back_to_neutral():
+    faces = barred_faces(2)
+    assert shown_pairs(faces).tolist() == [[0, 1], [0, 2], [3, 4], [3, 5]]
+    known = replace(faces, neutral=np.repeat([0, 3], 3))
+    assert shown_pairs(known).tolist() == [[0, 1], [0, 2], [2, 0], [3, 4], [3, 5], [5, 3]]
+    assert shown_pairs(known, 1).tolist() == [[0, 1], [0, 2], [2, 0]]

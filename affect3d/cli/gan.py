@@ -36,7 +36,8 @@ METHODS = ("cdaae", "fesgan", "stoicnet", "exprgan")
 #: Those of `affect3d.synthesis.rendered_people`.
 KINDS = ("emotions", "units", "sequences")
 EMOTION_SETS = ("rafd", "ck+", "oulu-casia", "tfd")
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("32", "bf16")
 ALIGNS = ("each", "take")
 CROP_HELP = "a method's name, or align=procrustes,margin=0.12,lift=0.09 (the default)"
 
@@ -99,7 +100,8 @@ class TrainCommand:
     fold : (int, int), optional
         Keep fold k of n apart instead, 1 <= k <= n.
     seed, threads, log_every, sample_every, checkpoint_every : int
-    device : str
+    device, precision : str
+    devices : int
     dry_run : bool
     """
 
@@ -118,6 +120,8 @@ class TrainCommand:
     sample_every: int = 500
     checkpoint_every: int = 500
     device: str = "auto"
+    precision: str = "32"
+    devices: int = 1
     dry_run: bool = False
 
 
@@ -203,7 +207,9 @@ def add_parser(commands, common) -> None:
     train.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     _add_rendering(train.add_argument_group("rendered faces, where --data is left out"), "render_")
     group = train.add_argument_group("machine")
-    group.add_argument("--device", choices=DEVICES, default="auto")
+    group.add_argument("--device", choices=DEVICES, default="auto", help="default: a GPU of NVIDIA, or else the CPU")
+    group.add_argument("--precision", choices=PRECISIONS, default="32", help="bits of what layers compute (default 32)")
+    group.add_argument("--devices", type=numbers.whole(1, 1024), default=1, metavar="N", help="that share each batch")
     group.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch (default: its own choice)")
     group = train.add_argument_group("how often, in steps")
     group.add_argument("--log-every", type=numbers.whole(1, 10**9), default=50, metavar="N")
@@ -270,7 +276,7 @@ def read_train(a) -> TrainCommand:
         crop=a.crop, settings=tuple(_setting(text) for text in a.set), batch=a.batch,
         test_share=0.2 if a.test_share is None else a.test_share, fold=a.fold, seed=a.seed, threads=a.threads,
         log_every=a.log_every, sample_every=a.sample_every, checkpoint_every=a.checkpoint_every,
-        device=a.device, dry_run=a.dry_run,
+        device=a.device, precision=a.precision, devices=a.devices, dry_run=a.dry_run,
     )  # fmt: skip
 
 

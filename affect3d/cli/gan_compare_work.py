@@ -17,6 +17,9 @@ __all__ = ["ROUTE", "compare_runs"]
 #: Heading of the 3D route.
 ROUTE = "3D route"
 
+#: Groups of targets.
+ALL, NEUTRAL = "all targets", "neutral targets"
+
 
 def compare_runs(options) -> Report:
     """Measure every run on the people that none has seen (`CompareOptions`), and write page and numbers.
@@ -32,9 +35,9 @@ def compare_runs(options) -> Report:
     from affect3d.gan.comparison import Compared, shown_pairs, write_comparison
     from affect3d.gan.data import FaceImages
     from affect3d.gan.determinism import deterministic
-    from affect3d.gan.evaluation import evaluate_images, train_judges
+    from affect3d.gan.evaluation import train_judges
     from affect3d.gan.logs import write_json
-    from affect3d.gan.methods import judged_pairs, load_run, recipe
+    from affect3d.gan.methods import able, load_run, recipe
     from affect3d.gan.recognizer import RecognizerOptions
 
     page, numbers = Path(options.out), Path(options.out).with_suffix(".json")
@@ -53,42 +56,85 @@ def compare_runs(options) -> Report:
         unseen = unseen.select(np.isin(unseen.subject, wide[0].faces.subjects))
     if not len(unseen) or not len(seen):
         raise ValueError("runs: nobody was kept apart by all of them; train them with one --seed and --test-share")
+    names = [method.name for method, _ in loaded] + ([] if wide is None else [ROUTE])
+    pairs, groups = _groups(names, unseen, options.pairs, np.random.default_rng(options.seed))
     shown, compared, made_by = shown_pairs(unseen), [], {}
     with deterministic(options.threads):
         judges = train_judges(seen, RecognizerOptions(steps=options.judge_steps, seed=options.seed), terminal)
         for run, (method, plan) in zip(runs, loaded):
-            module = recipe(method.name)
-            pairs = judged_pairs(method.name, unseen, options.pairs, np.random.default_rng(options.seed))
-            images = module.transform(method, unseen, pairs)
-            made_by[run.name] = pairs, images
-            measures = evaluate_images(unseen, pairs, images, judges)
-            compared.append(Compared(run.name, measures, _pictures(module, method, unseen, shown)))
+            makes = able(method.name, unseen, np.concatenate([pairs, shown]))
+            own, look = makes[: len(pairs)], makes[len(pairs) :]
+            # pictures are made in one call; rows that the method makes nothing for stay white
+            made = np.full((len(makes), *unseen.size), 255, np.uint8)
+            made[makes] = recipe(method.name).transform(method, unseen, np.concatenate([pairs, shown])[makes])
+            made_by[run.name] = pairs[own], made[: len(pairs)][own]
+            measures = _measures(unseen, pairs, made[: len(pairs)], own, groups, judges)
+            compared.append(Compared(run.name, measures, made[len(pairs) :], look))
         if wide is not None:
-            pairs = judged_pairs("", unseen, options.pairs, np.random.default_rng(options.seed))
-            measures, images, look = _route(*wide, unseen, pairs, shown, judges)
-            made_by[ROUTE] = pairs, images
-            compared.append(Compared(ROUTE, measures, look))
+            made, failed = _route(*wide, unseen, pairs, shown)
+            measures = _measures(unseen, pairs, made[: len(pairs)], np.ones(len(pairs), bool), groups, judges)
+            for group, rows in groups.items():
+                measures[group]["no_face_found"] = float(failed[: len(pairs)][rows].mean())
+            made_by[ROUTE] = pairs, made[: len(pairs)]
+            compared.append(Compared(ROUTE, measures, made[len(pairs) :], np.ones(len(shown), bool)))
         sections, more = _sections(options, runs, loaded, seen, unseen, judges, made_by)
     notes = (
         f"{len(unseen.subjects)} people whom no method has seen; recognizers trained on true pictures of "
         f"{len(seen.subjects)} others.",
-        "Methods that only make faces neutral are measured on neutral targets, the others on all targets.",
-    )
+        "Runs: " + "; ".join(
+            f"{run.name} is {plan['method']} after {sum(stage['steps'] for stage in plan['stages']):,} steps"
+            for run, (_, plan) in zip(runs, loaded)
+        ) + ".",
+    )  # fmt: skip
+    if NEUTRAL in groups:
+        notes += ("Methods that make faces neutral and nothing else are measured on neutral targets only, and there "
+                  "beside the others on the same pictures.",)  # fmt: skip
     if wide is not None:
         notes += (
             f"{ROUTE}: affect3d synthesize, its head fitted in the same pictures drawn wider and with more pixels, "
-            "asked by the target's valence and arousal instead of its label, cut out as the others are.",
+            "asked by the target's valence and arousal (those of its expression's word, as far as it goes), cut out as the others are.",
         )
     write_comparison(page, unseen, shown, compared, notes, sections)
     data = {
         "command": "gan compare", "data": faces.source, "people": len(unseen.subjects),
-        "runs": {str(run): {"method": plan["method"], "method_options": plan["method_options"], **c.measures}
+        "runs": {str(run): {"method": plan["method"], "method_options": plan["method_options"], "measures": c.measures}
                  for run, (_, plan), c in zip(runs, loaded, compared)},
-        **({ROUTE: compared[-1].measures} if wide is not None else {}), **more,
+        **({ROUTE: {"measures": compared[-1].measures}} if wide is not None else {}), **more,
         "outputs": {"page": str(page), "numbers": str(numbers)},
     }  # fmt: skip
     write_json(numbers, data)
     return Report(data, (str(page), str(numbers)))
+
+
+def _groups(names, unseen, limit: int, rng) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Pairs (P, 2) on which the methods `names` are measured, and which of them, (P,) bool, are each group of targets.
+
+    All methods that can are measured on all pairs.  If one makes neutral faces only, those whose target is the neutral
+    face are a group of their own, in which everybody stands.
+    """
+    from affect3d.gan.methods import TO_NEUTRAL, able, judged_pairs
+
+    if all(name in TO_NEUTRAL for name in names):
+        pairs = judged_pairs(names[0], unseen, limit, rng)
+        return pairs, {NEUTRAL: np.ones(len(pairs), bool)}
+    pairs = judged_pairs("", unseen, limit, rng)
+    groups = {ALL: np.ones(len(pairs), bool)}
+    for name in names:
+        if name in TO_NEUTRAL:
+            groups[NEUTRAL] = able(name, unseen, pairs)
+            if not groups[NEUTRAL].any():
+                raise ValueError(f"pairs: {name} makes neutral faces only, and none of {len(pairs)} targets is one")
+    return pairs, groups
+
+
+def _measures(unseen, pairs, images, makes, groups, judges) -> dict:
+    """Measures by group; None where the method does not make all of it."""
+    from affect3d.gan.evaluation import evaluate_images
+
+    return {
+        group: evaluate_images(unseen, pairs[rows], images[rows], judges) if makes[rows].all() else None
+        for group, rows in groups.items()
+    }
 
 
 def _need_figures() -> None:
@@ -117,17 +163,14 @@ def _wide(path, unseen, people: dict):
     return wide, narrow
 
 
-def _route(wide, crop, unseen, pairs, shown, judges):
-    """Measures of the 3D route, its pictures for `pairs`, and those for the rows that are shown."""
+def _route(wide, crop, unseen, pairs, shown) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of the 3D route for `pairs`, then for the rows that are shown, and where it found no face."""
     from affect3d.affect import default_statistics
     from affect3d.cli.gan_route3d import through_3d
-    from affect3d.gan.evaluation import evaluate_images
 
     # together, so that each source is fitted once
     result = through_3d(wide, unseen, crop, np.concatenate([pairs, shown]), default_statistics(), progress=terminal)
-    images, look = np.split(result.images, [len(pairs)])
-    measures = evaluate_images(unseen, pairs, images, judges)
-    return {**measures, "no_face_found": float(result.failed[: len(pairs)].mean())}, images, look
+    return result.images, result.failed
 
 
 def _sections(options, runs, loaded, seen, unseen, judges, made_by):
@@ -182,14 +225,3 @@ def _tsne(unseen, judges, made_by, seed: int, most: int = 300) -> bytes:
     places = np.split(embedded(np.concatenate(parts), seed), np.cumsum([len(p) for p in parts])[:-1])
     panels = {n: (places[2 * k], labels[k], places[2 * k + 1], labels[k]) for k, n in enumerate(names)}
     return embedding_figure(panels, unseen.expression_names)
-
-
-def _pictures(module, method, faces, pairs: np.ndarray) -> np.ndarray:
-    """What the method makes for `pairs`; white for pairs that it makes no picture for."""
-    made = np.full((len(pairs), *faces.size), 255, np.uint8)
-    for k in range(len(pairs)):
-        try:
-            made[k] = module.transform(method, faces, pairs[k : k + 1])[0]
-        except ValueError:  # a neutralizer, asked for a smile
-            continue
-    return made

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from affect3d.affect.tables import emotion_terms, face_ratings
 from affect3d.gan.data.crops import CropOptions, crop_transform
 from affect3d.progress import Progress, silent
 
-__all__ = ["RouteResult", "WideFaces", "narrow_window", "through_3d"]
+__all__ = ["RouteResult", "WideFaces", "asked_affect", "narrow_window", "through_3d"]
+
+#: Words for what sets of faces call their expressions.  Rated faces of surprise are not pleased, as "surprised" is.
+_WORDS = {
+    "anger": "angry", "contempt": "contemptuous", "disgust": "disgusted", "fear": "fearful", "happiness": "happy",
+    "sadness": "sad", "surprise": "astonished",
+}  # fmt: skip
+_RATED = {"happiness": "happy"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +77,47 @@ def narrow_window(wide: CropOptions, narrow: CropOptions) -> np.ndarray:
     return np.array([[scale, 0, 0.5 * scale - 0.5 + shift[0]], [0, scale, 0.5 * scale - 0.5 + shift[1]], [0, 0, 1]])
 
 
+def asked_affect(faces, rows) -> np.ndarray:
+    """Valence and arousal (R, 2) by which the 3D route is asked for what rows of a set show.
+
+    The gallery's plane is that of words, in which a neutral face is the origin and happiness (0.81, 0.51); valence and
+    arousal of sets of faces are those of rated faces, where these are (-0.03, -0.40) and (0.37, -0.04)
+    (`affect3d.affect.tables.face_ratings`).  So an expression is asked for by its word, times how far the row's own
+    valence and arousal are on the way from the rated neutral face to the rated expression; all of the way where it
+    has none.  Rows whose expression has no word are asked by their own valence and arousal.
+
+    Raises
+    ------
+    ValueError
+        If a row has neither.
+    """
+    terms = {term.name: (term.valence, term.arousal) for term in emotion_terms()}
+    ratings, asked = face_ratings(), np.empty((len(rows), 2))
+    rest = np.array(ratings["neutral"])
+    for k, row in enumerate(rows):
+        name = faces.expression_names[faces.expression[row]] if faces.expression[row] >= 0 else ""
+        own = np.array([faces.valence[row], faces.arousal[row]])
+        if name == "neutral":
+            asked[k] = 0.0
+        elif name in _WORDS:
+            way = np.array(ratings[_RATED.get(name, name)]) - rest
+            far = np.clip((own - rest) @ way / (way @ way), 0, 1) if np.isfinite(own).all() else 1.0
+            asked[k] = far * np.array(terms[_WORDS[name]])
+        elif np.isfinite(own).all():
+            asked[k] = own
+        else:
+            raise ValueError(
+                "pairs: a target has neither a known expression nor valence and arousal, by which the 3D route is asked"
+            )
+    return asked
+
+
 def through_3d(
     wide: WideFaces, faces, crop: CropOptions, pairs: np.ndarray, statistics, model=None, progress: Progress = silent
 ) -> RouteResult:
-    """The sources of `pairs` with the valence and arousal of the targets, by `synthesis.Portrait`.
+    """The sources of `pairs` with the affect of the targets (`asked_affect`), by `synthesis.Portrait`.
 
-    The head is fitted once for each source.  It gets the target's valence and arousal, not its label: that is what
-    the 3D route is asked by.  The result is cut out by its own landmarks, as the faces of the set were by theirs.
+    The head is fitted once for each source.  The result is cut out by its own landmarks, as the faces of the set were by theirs.
     What differs between the detector's idea of the 68 points and the set's is taken from the source, where both are
     known.
 
@@ -83,7 +125,7 @@ def through_3d(
     ----------
     wide : WideFaces
     faces : FaceImages
-        With valence and arousal.
+        With expressions, or valence and arousal.
     crop : CropOptions
         Of `faces`.
     pairs : (P, 2) int array
@@ -97,14 +139,13 @@ def through_3d(
     Raises
     ------
     ValueError
-        If the sets do not belong together, or a target has no valence or arousal.
+        If the sets do not belong together, or a target has nothing to be asked by.
     """
     from affect3d.detect import NoFaceError
     from affect3d.synthesis.portrait import Portrait
 
     wide.check(faces, crop)
-    if not np.isfinite([faces.valence[pairs[:, 1]], faces.arousal[pairs[:, 1]]]).all():
-        raise ValueError("pairs: a target has no valence or arousal, by which the 3D route is asked")
+    asked = asked_affect(faces, pairs[:, 1])
     if model is None:
         from affect3d.model.load import load_model
 
@@ -121,8 +162,7 @@ def through_3d(
             portrait = None
         for k in own:
             if portrait is not None:
-                target = pairs[k, 1]
-                result = portrait.express(float(faces.valence[target]), float(faces.arousal[target]), statistics)
+                result = portrait.express(*map(float, asked[k]), statistics)
                 seen = _window(portrait, crop)
                 moved = crop_transform(result.landmarks.points[:, :2], crop).matrix()
                 made[k] = _cut(result.image, inside @ np.linalg.inv(seen) @ moved, crop)

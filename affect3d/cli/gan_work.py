@@ -54,7 +54,8 @@ def train_method(options) -> Report:
     out = Path(options.out)
     run = TrainOptions(
         seed=options.seed, device=options.device, threads=options.threads, log_every=options.log_every,
-        sample_every=options.sample_every, checkpoint_every=options.checkpoint_every,
+        sample_every=options.sample_every, checkpoint_every=options.checkpoint_every, precision=options.precision,
+        devices=options.devices,
     )  # fmt: skip
     if options.dry_run and options.data is None and not (out / "faces.safetensors").exists():
         # rendering the set is the work that a dry run is to spare; two people tell sizes and labels
@@ -141,6 +142,7 @@ def evaluate_run(options) -> Report:
     from affect3d.gan.logs import write_json, write_samples
     from affect3d.gan.methods import judged_pairs, load_run, recipe
     from affect3d.gan.recognizer import RecognizerOptions
+    from affect3d.io.atomic import atomic_path
 
     run = Path(options.run)
     method, plan = load_run(run, options.method)
@@ -157,21 +159,30 @@ def evaluate_run(options) -> Report:
         if not len(unseen):
             raise ValueError(f"{run}: nobody was kept apart in training; give other people with --data and --everybody")
     module = recipe(options.method)
+    judging = RecognizerOptions(steps=options.judge_steps, seed=options.seed)
     with deterministic(options.threads):
-        judges = train_judges(seen, RecognizerOptions(steps=options.judge_steps, seed=options.seed), terminal)
+        judges = train_judges(seen, judging, terminal)
         pairs = judged_pairs(options.method, unseen, options.pairs, np.random.default_rng(options.seed))
         figures = module.figures(method, unseen) if hasattr(module, "figures") else {}
         measures = evaluate_images(unseen, pairs, module.transform(method, unseen, pairs), judges)
+        more, lines, plots = {}, (), {}
+        if hasattr(module, "report"):  # what its paper reports besides
+            found = module.report(method, seen, unseen, judges, judging, terminal)
+            more, lines, plots = {"paper": found.numbers}, found.lines, found.plots
+            figures = {**figures, **found.grids}
     out.mkdir(exist_ok=True)
     for name, grid in figures.items():
         write_samples(out / f"{name}.png", np.asarray(grid))
+    for name, content in plots.items():
+        with atomic_path(out / f"{name}.png") as temporary:
+            Path(temporary).write_bytes(content)
     data = {
         "command": "gan evaluate", "method": options.method, "method_options": plan["method_options"],
-        "trained_on": len(people["train"]), "data": unseen.source, **measures,
-        "outputs": {"report": str(out / "evaluation.json"), **{n: str(out / f"{n}.png") for n in figures}},
+        "trained_on": len(people["train"]), "data": unseen.source, **measures, **more,
+        "outputs": {"report": str(out / "evaluation.json"), **{n: str(out / f"{n}.png") for n in (*figures, *plots)}},
     }  # fmt: skip
     write_json(out / "evaluation.json", data)
-    return Report(data, _measure_lines(data))
+    return Report(data, _measure_lines(data, lines))
 
 
 def split_people(faces, share: float, seed: int, fold: tuple[int, int] | None = None):
@@ -354,7 +365,7 @@ def _plan_lines(plan: dict) -> tuple[str, ...]:
     return (*lines, *(f"  network {name}: {count} parameters" for name, count in plan["networks"].items()))
 
 
-def _measure_lines(data: dict) -> tuple[str, ...]:
+def _measure_lines(data: dict, more: tuple[str, ...] = ()) -> tuple[str, ...]:
     changed, visible, identity = data["changed"], data["visibly_changed"], data["identity"]
     lines = [
         f"{data['method']}: {data['pictures']} pictures of {data['people']} people not seen in training",
@@ -372,4 +383,4 @@ def _measure_lines(data: dict) -> tuple[str, ...]:
             f"  expression recognized {expression['accuracy']:.3f} "
             f"(on true pictures {expression['accuracy_on_true_pictures']:.3f})"
         )
-    return tuple(lines) + tuple(f"  {path}" for path in data["outputs"].values())
+    return (*lines, *(f"  {line}" for line in more), *(f"  {path}" for path in data["outputs"].values()))

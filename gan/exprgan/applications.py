@@ -13,8 +13,8 @@ from affect3d.gan.batches import to_images
 from affect3d.gan.determinism import deterministic, seeded, step_seed
 from affect3d.gan.exprgan.method import ExprGAN
 from affect3d.gan.exprgan.networks import controller, expression_classifier
-from affect3d.gan.intensity import strength_along
-from affect3d.gan.recipes import applied
+from affect3d.gan.intensity import IntensityCurve
+from affect3d.gan.intensity import intensity_curve as curve_of_codes
 from affect3d.progress import Progress, silent
 
 __all__ = [
@@ -104,75 +104,13 @@ def generate(method: ExprGAN, y: Tensor, generator: torch.Generator) -> Tensor:
     return method.networks["G_dec"](z, controller(method.one_hot(y), z_y))
 
 
-@dataclass(frozen=True, eq=False)
-class IntensityCurve:
-    """How intensity follows the code.
-
-    Attributes
-    ----------
-    values : (M,) float64
-        Of the code, rising.
-    strength : (K, M, N) float64
-        Measured for each label, value and face: 1 is the mean true picture of the label, 0 a neutral face.
-    """
-
-    values: np.ndarray
-    strength: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(K, M): over faces."""
-        return self.strength.mean(2)
-
-    @property
-    def monotone(self) -> bool:
-        """Whether the mean over faces grows at every step for every label."""
-        return bool((np.diff(self.mean, axis=1) > 0).all())
-
-    @property
-    def rising(self) -> float:
-        """Share of single steps (label, face, from one value to the next) at which it grows."""
-        return float((np.diff(self.strength, axis=1) > 0).mean())
-
-
 def intensity_curve(
     method: ExprGAN, read, images: np.ndarray, directions: np.ndarray, values=(-1.0, -0.5, 0.0, 0.5, 1.0),
     code=strength_code,
 ) -> IntensityCurve:  # fmt: skip
-    """Give each face each expression with growing codes, and measure how strong it is.
-
-    Parameters
-    ----------
-    method : ExprGAN
-        In evaluation mode.
-    read : callable
-        Pictures (N, H, W, C) uint8 to action units (N, U): `UnitReader.read`, trained on other people.
-    images : (N, H, W, C) uint8
-        People whom neither has seen, with any expression.
-    directions : (K, U) array
-        Mean action units of each of the method's labels (`affect3d.gan.intensity.expression_directions`).
-    values : sequence of float
-        Rising, at least two.
-    code : callable
-        ``code(method, y, value)`` gives c: `strength_code`, or `controlled_code` with values from 0.
-
-    Raises
-    ------
-    ValueError
-        If the values do not rise, or there is not one direction for each label.
-    """
-    labels, values = method.options.labels, np.asarray(values, float)
-    if values.ndim != 1 or len(values) < 2 or not (np.diff(values) > 0).all():
-        raise ValueError(f"values: expected at least two rising numbers, got {values.tolist()}")
-    if len(directions) != len(labels):
-        raise ValueError(f"directions: expected one for each of {len(labels)} labels, got {len(directions)}")
-    strength = np.empty((len(labels), len(values), len(images)))
-    for k in range(len(labels)):
-        y = torch.full((len(images),), k)
-        for m, value in enumerate(values):
-            made = applied(method, method.synthesize, images, code(method, y, float(value)))
-            strength[k, m] = strength_along(read(made), directions[k])
-    return IntensityCurve(values, strength)
+    """`affect3d.gan.intensity.intensity_curve` for the codes of equation (3): `strength_code`, or `controlled_code`
+    with values from 0."""
+    return curve_of_codes(method, read, images, directions, values, code)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from affect3d.gan import recipes
 from affect3d.gan.batches import EpochBatches, fingerprint, to_images
 from affect3d.gan.exprgan.applications import level_code, neutral_code, strength_code
 from affect3d.gan.exprgan.method import ExprGAN, ExprGANOptions
+from affect3d.gan.exprgan.report import report
 
-__all__ = ["OPTIONS", "edit", "figures", "prepare", "restore", "transform"]
+__all__ = ["OPTIONS", "edit", "figures", "prepare", "report", "restore", "transform"]
 
 #: What `settings` are fields of.
 OPTIONS = ExprGANOptions

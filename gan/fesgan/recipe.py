@@ -9,9 +9,10 @@ from affect3d.gan import recipes
 from affect3d.gan.batches import EpochBatches, fingerprint
 from affect3d.gan.data.pairs import same_class_pairs
 from affect3d.gan.fesgan.method import FESGAN, FESGANOptions
+from affect3d.gan.fesgan.report import report
 from affect3d.gan.identity.light_cnn import LightCNN
 
-__all__ = ["OPTIONS", "edit", "figures", "prepare", "restore", "transform"]
+__all__ = ["OPTIONS", "edit", "figures", "prepare", "report", "restore", "transform"]
 
 #: What `settings` are fields of.
 OPTIONS = FESGANOptions

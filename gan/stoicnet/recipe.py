@@ -8,8 +8,9 @@ import torch
 from affect3d.gan import recipes
 from affect3d.gan.batches import EpochBatches, fingerprint, to_images
 from affect3d.gan.stoicnet.method import StoicNet, StoicNetOptions
+from affect3d.gan.stoicnet.report import report
 
-__all__ = ["OPTIONS", "edit", "figures", "prepare", "restore", "transform"]
+__all__ = ["OPTIONS", "edit", "figures", "prepare", "report", "restore", "transform"]
 
 #: What `settings` are fields of.
 OPTIONS = StoicNetOptions

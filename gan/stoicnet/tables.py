@@ -13,7 +13,7 @@ import numpy as np
 from affect3d.gan.intensity import UnitReader, total_intensity
 from affect3d.gan.metrics import descriptor_distance
 
-__all__ = ["IdentityTable", "IntensityTable", "identity_table", "intensity_table"]
+__all__ = ["IdentityTable", "IntensityTable", "identity_table", "intensity_by_expression", "intensity_table"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,29 @@ def intensity_table(
     return IntensityTable(
         tuple(float(s) for s in shares), *(tuple(float(v[r].mean()) for r in rows) for v in (source, made, target))
     )
+
+
+def intensity_by_expression(reader: UnitReader, faces, pairs: np.ndarray, images: np.ndarray) -> dict[str, dict]:
+    """Table 1 for each expression of the sources: mean sums of action units by its name.
+
+    Returns
+    -------
+    dict of str to dict
+        "pictures", "expressive", "neutralized", "neutral", and "lowered": the share of the first by which it fell
+        (None where the sources read as showing nothing).
+    """
+    pairs = _pairs(pairs, images)
+    source, target = (total_intensity(reader.read(faces.images[pairs[:, k]])) for k in (0, 1))
+    made, shown, table = total_intensity(reader.read(images)), faces.expression[pairs[:, 0]], {}
+    for k, name in enumerate(faces.expression_names):
+        rows = shown == k
+        if rows.any():
+            e, m, n = (float(v[rows].mean()) for v in (source, made, target))
+            table[name] = {
+                "pictures": int(rows.sum()), "expressive": e, "neutralized": m, "neutral": n,
+                "lowered": (e - m) / e if e > 0 else None,
+            }  # fmt: skip
+    return table
 
 
 def identity_table(describe, faces, pairs: np.ndarray, images: np.ndarray, rng: np.random.Generator) -> IdentityTable:
