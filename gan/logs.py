@@ -1,10 +1,9 @@
-"""What a run writes for people: losses as CSV, options as JSON, sample grids as PNG."""
+"""What a run writes for people: losses as CSV, sample grids as PNG."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 from affect3d.io.atomic import atomic_path
 from affect3d.io.image import write_image
 
-__all__ = ["LossLog", "picture_grid", "write_json", "write_samples"]
+__all__ = ["LossLog", "picture_grid", "write_samples"]
 
 
 class LossLog:
@@ -95,13 +94,6 @@ class LossLog:
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"{path}: is no list of losses; remove it, or train in another folder") from None
         return cls(rows)
-
-
-def write_json(path, data) -> None:
-    """Write `data`; the file appears complete or not at all, and never holds NaN."""
-    with atomic_path(path) as temporary:
-        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-        Path(temporary).write_text(text + "\n", encoding="utf-8")
 
 
 def picture_grid(pictures: np.ndarray, gap: int = 2) -> np.ndarray:

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from affect3d.gan.checkpoint import RunState, load_checkpoint, load_weights, save_checkpoint, save_weights
 from affect3d.gan.determinism import deterministic
-from affect3d.io.folder_lock import one_run_in
-from affect3d.gan.logs import LossLog, write_json, write_samples
+from affect3d.gan.logs import LossLog, write_samples
 from affect3d.gan.machine import DEVICES, PRECISIONS, Machine, check_shares, launch
+from affect3d.io.folder_lock import one_run_in
+from affect3d.io.json_file import write_json
 from affect3d.progress import Progress, silent
 
 __all__ = ["Batches", "Method", "Stage", "TrainOptions", "TrainResult", "describe", "train"]

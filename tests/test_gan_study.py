@@ -96,9 +96,9 @@ def test_what_is_finished_is_read_and_other_options_are_refused(study):
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.safetensors")} == before
     assert again["variants"]["JL"]["accuracy"] == table["variants"]["JL"]["accuracy"][:1]
     assert "over_baseline" not in again["variants"]["JL"]
-    with pytest.raises(ValueError, match="other options"):
+    with pytest.raises(ValueError, match="other options or data: options.people was 3, now 4"):
         recognition_study(barred_faces(), options(people=4), folder, RUN)
-    with pytest.raises(ValueError, match="other data"):
+    with pytest.raises(ValueError, match="other options or data: data was"):
         recognition_study(barred_faces(seed=1), options(), folder, RUN)
 
 

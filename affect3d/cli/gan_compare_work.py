@@ -36,7 +36,7 @@ def compare_runs(options) -> Report:
     from affect3d.gan.data import FaceImages
     from affect3d.gan.determinism import deterministic
     from affect3d.gan.evaluation import train_judges
-    from affect3d.gan.logs import write_json
+    from affect3d.io.json_file import write_json
     from affect3d.gan.methods import able, load_run, recipe
     from affect3d.gan.recognizer import RecognizerOptions
 
@@ -92,7 +92,8 @@ def compare_runs(options) -> Report:
     if wide is not None:
         notes += (
             f"{ROUTE}: affect3d synthesize, its head fitted in the same pictures drawn wider and with more pixels, "
-            "asked by the target's valence and arousal (those of its expression's word, as far as it goes), cut out as the others are.",
+            "asked by the valence and arousal of the word for the "
+            "target's expression, cut out as the others are.",
         )
     write_comparison(page, unseen, shown, compared, notes, sections)
     data = {

@@ -117,9 +117,9 @@ def through_3d(
 ) -> RouteResult:
     """The sources of `pairs` with the affect of the targets (`asked_affect`), by `synthesis.Portrait`.
 
-    The head is fitted once for each source.  The result is cut out by its own landmarks, as the faces of the set were by theirs.
-    What differs between the detector's idea of the 68 points and the set's is taken from the source, where both are
-    known.
+    The head is fitted once for each source.  The result is cut out by its own landmarks, as the faces of the set were
+    by theirs.  What differs between the detector's idea of the 68 points and the set's is taken from the source, where
+    both are known.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def make_faces(options) -> Report:
 def train_method(options) -> Report:
     """Train, or go on (`TrainCommand`); with ``dry_run`` only say what would be done."""
     need_torch()
-    from affect3d.gan.logs import write_json
+    from affect3d.io.json_file import write_json
     from affect3d.gan.methods import recipe
     from affect3d.gan.training import TrainOptions, describe, train
 
@@ -139,7 +139,8 @@ def evaluate_run(options) -> Report:
     from affect3d.gan.data import FaceImages
     from affect3d.gan.determinism import deterministic
     from affect3d.gan.evaluation import evaluate_images, train_judges
-    from affect3d.gan.logs import write_json, write_samples
+    from affect3d.gan.logs import write_samples
+    from affect3d.io.json_file import write_json
     from affect3d.gan.methods import judged_pairs, load_run, recipe
     from affect3d.gan.recognizer import RecognizerOptions
     from affect3d.io.atomic import atomic_path

@@ -26,8 +26,9 @@ from affect3d.gan.fesgan.method import RECOGNITION
 from affect3d.gan.fesgan.recipe import prepare
 from affect3d.gan.identity import SMALL_LIGHT_CNN, IdentityTraining, load_light_cnn, save_light_cnn, train_identity
 from affect3d.gan.identity.light_cnn import LightCNNOptions
-from affect3d.gan.logs import write_json
 from affect3d.gan.training import CHECKPOINT, LOSSES, WEIGHTS, TrainOptions, describe, plain, train
+from affect3d.io.json_file import write_json
+from affect3d.io.run_folder import RunFolder, one_run
 from affect3d.progress import Progress, silent
 
 __all__ = ["FewPeopleOptions", "Split", "features_of", "few_people_split", "recognition_study", "recognized"]
@@ -142,30 +143,20 @@ def recognition_study(
     Raises
     ------
     ValueError
-        If there are too few people, or the folder holds cells with other options or data.
+        If there are too few people, the folder holds cells with other options or data or another run, or another run
+        is at work in it.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    cells, done, total = {}, 0, options.seeds * len(options.variants)
-    known = _known(folder, faces, options)
-    for seed in seeds:
-        split = None
-        for variant in options.variants:
-            path = folder / f"s{seed}" / variant / _CELL
-            if not path.exists():
-                split = split or few_people_split(faces, options, seed)
-                _run_cell(split, options, folder / f"s{seed}", variant, seed, run, progress)
-            cells[seed, variant] = json.loads(path.read_text(encoding="utf-8"))
-            done += 1
-            progress(done, total, "cells of the study")
-    table = {"labels": list(faces.expression_names), "people": options.people, "test_people": options.test_people,
-             "seeds": list(seeds), "options": known["options"], "data": faces.source,
-             "variants": {v: _summary([cells[s, v] for s in seeds]) for v in options.variants}}  # fmt: skip
-    if "BASELINE" in options.variants:
-        for name, row in table["variants"].items():
-            row["over_baseline"] = _difference(row["accuracy"], table["variants"]["BASELINE"]["accuracy"])
-    write_json(folder / "table.json", table)
+    run_folder = _run_folder(Path(folder), faces, options)
+    with one_run(run_folder) as folder:
+        cells = _cells(faces, options, folder, run, progress)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        table = {"labels": list(faces.expression_names), "people": options.people, "test_people": options.test_people,
+                 "seeds": list(seeds), "options": run_folder.plan["options"], "data": faces.source,
+                 "variants": {v: _summary([cells[s, v] for s in seeds]) for v in options.variants}}  # fmt: skip
+        if "BASELINE" in options.variants:
+            for name, row in table["variants"].items():
+                row["over_baseline"] = _difference(row["accuracy"], table["variants"]["BASELINE"]["accuracy"])
+        write_json(folder / "table.json", table)
     return table
 
 
@@ -187,19 +178,26 @@ def _batched(method, images, function) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def _known(folder: Path, faces, options: FewPeopleOptions) -> dict:
-    """What all cells have in common, written once and compared ever after."""
+def _run_folder(folder: Path, faces, options: FewPeopleOptions) -> RunFolder:
+    """What all cells of a folder have in common."""
     shared = {k: v for k, v in plain(options).items() if k not in ("variants", "seeds", "first_seed")}
-    known = {"data": fingerprint(faces.images, faces.expression, faces.subject), "options": shared}
-    path = folder / "study.json"
-    if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        for part in ("data", "options"):
-            if there.get(part) != known[part]:
-                raise ValueError(f"{path}: belongs to a study with other {part}; name another folder or remove it")
-    else:
-        write_json(path, known)
-    return known
+    data = fingerprint(faces.images, faces.expression, faces.subject)
+    return RunFolder(folder, "gan recognize", {"data": data, "options": shared})
+
+
+def _cells(faces, options: FewPeopleOptions, folder: Path, run: TrainOptions, progress: Progress) -> dict:
+    """What recognition.json says of each seed and variant; those that are missing are run."""
+    cells, total = {}, options.seeds * len(options.variants)
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        split = None
+        for variant in options.variants:
+            path = folder / f"s{seed}" / variant / _CELL
+            if not path.exists():
+                split = split or few_people_split(faces, options, seed)
+                _run_cell(split, options, folder / f"s{seed}", variant, seed, run, progress)
+            cells[seed, variant] = json.loads(path.read_text(encoding="utf-8"))
+            progress(len(cells), total, "cells of the study")
+    return cells
 
 
 def _identity(split: Split, options: FewPeopleOptions, folder: Path, seed: int, progress):
