@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="gan/ needs the extra affect3d[torch]")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from affect3d.cli import app, gan, gan_crop  # noqa: E402
 from affect3d.cli import gan_work as work  # noqa: E402
@@ -15,40 +18,12 @@ from affect3d.gan import evaluation, methods  # noqa: E402
 from affect3d.gan.cdaae import recipe  # noqa: E402
 from affect3d.gan.data import CropOptions, FaceImages  # noqa: E402
 from affect3d.gan.recognizer import Recognizer, RecognizerOptions, train_recognizer  # noqa: E402
-
-EMOTIONS = ("neutral", "happiness", "surprise")
-
-
-def painted_faces(people=12, size=16, seed=0):
-    """People are colours; the expression is where a bright bar lies."""
-    rng = np.random.default_rng(seed)
-    images = np.repeat(rng.integers(30, 150, (people, 1, 1, 1, 3)), len(EMOTIONS), 1) * np.ones((1, 1, size, size, 1))
-    for k in range(len(EMOTIONS)):
-        images[:, k, 2 + 5 * k : 6 + 5 * k] += 90
-    images = np.clip(images + rng.normal(0, 1, images.shape), 0, 255).astype(np.uint8)
-    count = people * len(EMOTIONS)
-    subject = np.repeat(np.arange(people), len(EMOTIONS))
-    units = np.zeros((count, 2))
-    units[1::3, 0], units[2::3, 1] = 5, 2.5
-    return FaceImages(
-        images.reshape(count, size, size, 3), subject, np.tile(np.arange(len(EMOTIONS)), people), EMOTIONS, units,
-        ("AU12", "AU26"), sequence=subject, source="Painted for a test.",
-    )  # fmt: skip
+from painted import EMOTIONS, gan_command, painted_faces  # noqa: E402
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command line with --json; gives status and what was printed."""
-    if gan not in app.COMMANDS:
-        monkeypatch.setattr(app, "COMMANDS", (*app.COMMANDS, gan))
-
-    def call(*argv, status=0):
-        got = app.main(["gan", *map(str, argv), "--json"])
-        out = capsys.readouterr()
-        assert got == status, out.err
-        return json.loads(out.out)
-
-    return call
+    return gan_command(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

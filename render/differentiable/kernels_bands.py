@@ -11,7 +11,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-__all__ = ["band_lists", "flat_points", "outline_boxes", "outline_edges", "triangle_boxes"]
+__all__ = ["band_lists", "flat_points", "grown", "outline_boxes", "outline_edges", "triangle_boxes"]
 
 _MOST = 1e100
 
@@ -114,7 +114,8 @@ def band_lists(box, bits, bands):  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _grown(old):  # pragma: no cover
+def grown(old):  # pragma: no cover
+    """A list of twice the length that begins with the old one."""
     new = np.empty(2 * len(old), old.dtype)
     for n in range(len(old)):
         new[n] = old[n]
@@ -171,7 +172,7 @@ def outline_edges(edges, beside, first, half, faces, side, cull):  # pragma: no 
             if not plain or sign == 0:
                 continue
         if count == len(number):
-            number, outward, owner = _grown(number), _grown(outward), _grown(owner)
+            number, outward, owner = grown(number), grown(outward), grown(owner)
         number[count], outward[count], owner[count] = e, -sign, best
         count += 1
     return number[:count].copy(), outward[:count].copy(), owner[:count].copy()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from affect3d.render.differentiable.kernels_bands import grown
+
 __all__ = ["blend", "blend_backward", "edge_points", "edge_points_backward", "no_picks", "pick", "pick_bands",
            "picked"]  # fmt: skip
 
@@ -17,14 +19,6 @@ def _ahead(points, i, j, near):  # pragma: no cover
     low = (near - zi) / (zj - zi) if zi < near else 0.0
     high = (near - zi) / (zj - zi) if zj < near else 1.0
     return low, high
-
-
-@numba.njit(cache=True, nogil=True)
-def _grown(old):  # pragma: no cover
-    new = np.empty(2 * len(old), old.dtype)
-    for n in range(len(old)):
-        new[n] = old[n]
-    return new
 
 
 @numba.njit(cache=True, nogil=True)
@@ -87,7 +81,7 @@ def pick(
                     continue
                 if old < 0:
                     if count == len(place):
-                        place, chosen, distance = _grown(place), _grown(chosen), _grown(distance)
+                        place, chosen, distance = grown(place), grown(chosen), grown(distance)
                     old = count
                     slot[y - shift, x] = old
                     place[old] = y * width + x
