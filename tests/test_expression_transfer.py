@@ -205,10 +205,13 @@ def test_a_bare_head_is_given_what_it_lacks_after_its_own_vertices():
     np.testing.assert_array_equal(kept.expression, model.expression[:, : len(fine)])
 
 
-def test_a_nameless_head_of_the_same_triangles_takes_the_names_and_colours():
+@pytest.mark.parametrize("grey", [None, 153])
+def test_a_nameless_head_of_the_same_triangles_takes_the_names_and_colours(grey):
     head = heads.slit_head()
     painted = replace(head, colours=np.random.default_rng(0).integers(0, 255, head.mean.shape).astype(np.uint8))
-    model = adopt_model(heads.bare(head), painted, heads.points_of(head)).model
+    # one colour everywhere is a placeholder of the file, with which teeth would be drawn grey
+    bare = replace(heads.bare(head), colours=None if grey is None else np.full(head.mean.shape, grey, np.uint8))
+    model = adopt_model(bare, painted, heads.points_of(head)).model
     assert model.part_names == head.part_names
     np.testing.assert_array_equal(model.parts, head.parts)
     used = np.unique(head.faces)

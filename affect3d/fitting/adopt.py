@@ -56,7 +56,7 @@ def adopt_model(
     """Give a head model the expressions of another, and what `synthesize` needs besides.
 
     Its triangles are labelled after the source's, it gets the source's landmarks of schemes that it lacks, colours if
-    it has none, and, if `lend`, the source's eyes and the inside of its mouth if it has none of its own.  Identity
+    it has none or one alone, and, if `lend`, the source's eyes and the inside of its mouth if it has none of its own.  Identity
     modes stay as they are; what is lent moves with them.
 
     Parameters
@@ -173,7 +173,8 @@ def _labelled(source, model, transfer) -> MorphableModel:
 
 
 def _coloured(source, model, transfer) -> MorphableModel:
-    if model.colours is not None:
+    # one colour for skin, teeth and eyes is a placeholder: the mouth would be drawn grey
+    if model.colours is not None and np.ptp(model.colours, axis=0).any():
         return model
     colours = np.repeat(_PLAIN[None], len(model.mean), 0)
     known = transfer.places >= 0
