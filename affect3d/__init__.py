@@ -15,6 +15,7 @@ _WINDOW = {
     "default_statistics": "affect3d.affect",
     "grid_sheet": "affect3d.synthesis",
     "load_model": "affect3d.model.load",
+    "named_expression": "affect3d.affect",
     "path_frames": "affect3d.synthesis",
     "read_image": "affect3d.io.image",
     "write_image": "affect3d.io.image",

@@ -47,17 +47,17 @@ class Portrait:
     def close_up(self, size):
         return Portrait(np.full((size, size, 3), 90, np.uint8), self.model, self.face, self.face_count)
 
-    def express(self, valence, arousal, statistics):
+    def show(self, asked):
+        valence, arousal = getattr(asked, "valence", -1), getattr(asked, "arousal", getattr(asked, "strength", 0))
         image, mask = self.pixels.copy(), np.zeros(self.pixels.shape[:2], bool)
         low = 10 * self.face + 2
         mask[low : low + 6, low : low + 6] = True
         image[mask] = (round(100 + 100 * valence), round(100 + 100 * arousal), 10 * self.face)
         points = np.full((68, 2), float(self.face))
         points[3] = np.nan
-        query = types.SimpleNamespace(class_index=78)
         return types.SimpleNamespace(
             image=image, mask=mask, landmarks=Landmarks("ibug68", points), expression=np.array([0.25, 0.123456]),
-            query=query, notes=("a note",), mesh=Mesh(np.eye(3) * (self.face + 1), [[0, 1, 2]]),
+            query=asked, notes=("a note",), mesh=Mesh(np.eye(3) * (self.face + 1), [[0, 1, 2]]),
         )  # fmt: skip
 
 

@@ -75,6 +75,17 @@ def test_a_photo_and_an_affect_give_a_picture_named_after_both(fake, folder, cap
     assert made[3, 3].tolist() == [170, 140, 0]
 
 
+def test_an_expression_is_asked_for_by_name(fake, folder, capsys):
+    save_photo(folder / "me.png")
+    status, data, _ = report(capsys, "synthesize", "me.png", "--expression", "Fearfully Surprised")
+    (result,) = data["results"]
+    assert status == 0 and result["outputs"] == {"image": "me_fearfully_surprised.png"}
+    assert (result["family"], result["strength"]) == ("fearfully surprised", 1.0) and "valence" not in result
+    status, data, _ = report(capsys, "synthesize", "me.png", "--expression", "anger", "--strength", "0.5")
+    assert data["results"][0]["outputs"] == {"image": "me_anger_0.50.png"}
+    assert read_image("me_anger_0.50.png").pixels[3, 3].tolist() == [0, 150, 0]  # the strength reached the portrait
+
+
 def test_json_is_one_object_with_all_a_script_needs(fake, folder, capsys):
     save_photo(folder / "me.png")
     extra = ["--save-mask", "mask.png", "--save-landmarks", "marks.json", "--out", "new.tif"]
@@ -220,6 +231,14 @@ MISUSE = [
     (["synthesize", "me.png", "--valence", "0", "--arousal"], "--arousal: expected one argument"),
     (["synthesize", "me.png", "--grid", "--path", "0,0 1,1"], "--grid and --path exclude each other"),
     (["synthesize", "me.png", "--grid", "--valence", "0"], "--grid and --valence or --arousal exclude each other"),
+    (["synthesize", "me.png", "--expression", "angst"], "--expression: expected an expression such as neutral, anger"),
+    (["synthesize", "me.png", "--expression", "suprise"], "did you mean 'surprise'"),
+    (["synthesize", "me.png", "--expression", "anger", "--valence", "0"], "--expression and --valence or"),
+    (["synthesize", "me.png", "--expression", "anger", "--grid"], "--expression and --grid exclude each other"),
+    (["synthesize", "me.png", "--expression", "anger", "--path", "0,0 1,1"], "--expression and --path exclude"),
+    (["synthesize", "me.png", "--expression", "anger", "--gallery", "g.zarr"], "--expression and --gallery exclude"),
+    (["synthesize", "me.png", "--expression", "anger", "--strength", "0"], "--strength: expected a number in (0, 1]"),
+    (["synthesize", "me.png", *AFFECT, "--strength", "0.5"], "--strength goes with --expression only"),
     (["synthesize", "me.png", "--path", "0,0"], "expected at least two points"),
     (["synthesize", "me.png", "--path", "-0.5,0.5"], "expected at least two points"),
     (["synthesize", "me.png", "--path", "0 0 1 1"], "expected points as valence,arousal"),
@@ -387,13 +406,13 @@ def test_debug_shows_the_traceback(fake, folder, capsys):
 
 def test_warnings_of_libraries_are_shown_to_programmers_only(fake, folder, capsys, recwarn):
     save_photo(folder / "me.png")
-    honest = fake.Portrait.express
+    honest = fake.Portrait.show
 
     def warn(self, *arguments):
         warnings.warn("of no use to users")
         return honest(self, *arguments)
 
-    fake.Portrait.express = warn
+    fake.Portrait.show = warn
     assert main(["synthesize", "me.png", *AFFECT]) == 0 and not len(recwarn)
     assert main(["synthesize", "me.png", *AFFECT, "--debug"]) == 0 and len(recwarn) == 1
 

@@ -147,7 +147,7 @@ def expression_for(expression_names, query: AffectQuery) -> np.ndarray:
     ----------
     expression_names : sequence of E str
         E.g. `MorphableModel.expression_names`.
-    query : AffectQuery
+    query : AffectQuery or NamedExpression
 
     Returns
     -------

@@ -40,7 +40,7 @@ def add_parser(commands, common) -> None:
                         help="weights in [0, 1], or in [-1, 1] (default unit)")  # fmt: skip
     parser.add_argument("--apex-frames", type=numbers.whole(10, 10**7), metavar="N",
                         help="learn from about so many most expressive frames (default 12000)")  # fmt: skip
-    parser.add_argument("--test-share", type=numbers.fraction_of_radius, metavar="S",
+    parser.add_argument("--test-share", type=numbers.part, metavar="S",
                         help="share of the subjects that is drawn and held out (default: the gallery's own "
                         "split, or 0.2)")  # fmt: skip
     parser.add_argument(

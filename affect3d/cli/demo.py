@@ -24,7 +24,7 @@ def add_parser(commands, common) -> None:
         "--size", type=numbers.whole(64, 1024), default=320, metavar="PIXELS", help="of a face (default 320)"
     )
     parser.add_argument(
-        "--radius", type=numbers.fraction_of_radius, default=0.8, help="of the circle, in (0, 1] (default 0.8)"
+        "--radius", type=numbers.part, default=0.8, help="of the circle, in (0, 1] (default 0.8)"
     )
     parser.add_argument("--model", metavar="M", help="a model file, or ict:FOLDER; default: the built-in head")
     parser.set_defaults(run=_run)

@@ -54,7 +54,7 @@ def add_parser(commands, common) -> None:
                       help="only the skin of the face, which is what scans show: no eyes, teeth or back of the head")
     make.add_argument("--meshes", action="store_true", help="store vertices, each person with a face of their own")
     make.add_argument("--rate", type=numbers.rate, metavar="R", help="frames a second (default 60; 10 without a model)")
-    make.add_argument("--test-share", type=numbers.fraction_of_radius, metavar="S",
+    make.add_argument("--test-share", type=numbers.part, metavar="S",
                       help="share of the people in the split called test (default 0.2)")  # fmt: skip
     make.add_argument("--seed", type=numbers.whole(0, 2**63 - 1), default=0, metavar="N", help="same seed, same bytes")
     make.add_argument("--force", action="store_true", help="replace a gallery that exists")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-__all__ = ["affect", "fraction_of_radius", "rate", "waypoints", "whole"]
+__all__ = ["affect", "part", "rate", "waypoints", "whole"]
 
 
 def affect(text: str) -> float:
@@ -16,8 +16,8 @@ def affect(text: str) -> float:
     return value
 
 
-def fraction_of_radius(text: str) -> float:
-    """A distance from the middle of the valence-arousal plane, in (0, 1]."""
+def part(text: str) -> float:
+    """A part of a whole, such as of the radius of the valence-arousal plane, in (0, 1]."""
     value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number in (0, 1], got {text}")

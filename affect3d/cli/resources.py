@@ -35,6 +35,14 @@ class Resources:
 
         return default_statistics() if self._gallery is None else load_gallery_statistics(self._gallery)
 
+    def asked(self, options):
+        """AffectQuery or NamedExpression: what `SynthesizeOptions` of a single expression ask for."""
+        from affect3d.affect import express, named_expression
+
+        if options.expression is not None:
+            return named_expression(options.expression, options.strength)
+        return express(self.statistics, options.valence, options.arousal)
+
 
 def load_gallery_statistics(path):
     """ClassStatistics from a gallery (a Zarr store) or from a .npz that holds statistics already."""

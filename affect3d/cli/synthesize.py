@@ -15,6 +15,7 @@ __all__ = ["SynthesizeOptions", "add_parser", "read_options"]
 EXAMPLES = """\
 examples:
   affect3d synthesize me.jpg --valence 0.7 --arousal 0.4
+  affect3d synthesize me.jpg --expression anger --strength 0.8
   affect3d synthesize me.jpg --grid --out sheet.jpg
   affect3d synthesize me.jpg --path "0,0 0.8,0.5 -0.6,0.6" --frames 90
   affect3d synthesize *.jpg --valence -0.5 --arousal 0.6 --out results/ --json
@@ -36,7 +37,11 @@ class SynthesizeOptions:
     ----------
     photos : tuple of str
     mode : {"image", "grid", "path"}
-    valence, arousal : float in [-1, 1], or None unless `mode` is "image"
+    valence, arousal : float in [-1, 1], or None unless `mode` is "image" without an `expression`
+    expression : str, optional
+        A name instead, as `affect3d.affect.named_expression` knows it.
+    strength : float
+        Of that, in (0, 1].
     waypoints : tuple of (valence, arousal)
         At least two if `mode` is "path".
     out : str, optional
@@ -62,6 +67,8 @@ class SynthesizeOptions:
     mode: str = "image"
     valence: float | None = None
     arousal: float | None = None
+    expression: str | None = None
+    strength: float = 1.0
     waypoints: tuple[tuple[float, float], ...] = ()
     out: str | None = None
     model: str | None = None
@@ -85,6 +92,9 @@ class SynthesizeOptions:
     @property
     def ending(self) -> str:
         """What follows the photo's name in the name of the picture."""
+        if self.expression is not None:
+            name = "_".join(self.expression.lower().split())
+            return f"_{name}.png" if self.strength == 1 else f"_{name}_{self.strength:.2f}.png"
         if self.mode == "image":
             # + 0.0: a negative zero is zero
             return f"_v{self.valence + 0.0:+.2f}_a{self.arousal + 0.0:+.2f}.png"
@@ -107,6 +117,11 @@ def add_parser(commands, common) -> None:
     group = parser.add_argument_group("affect (the first two together, or one of the others)")
     group.add_argument("--valence", type=numbers.affect, metavar="V", help="in [-1, 1]")
     group.add_argument("--arousal", type=numbers.affect, metavar="A", help="in [-1, 1]")
+    group.add_argument(
+        "--expression", metavar="NAME",
+        help="neutral, anger, contempt, disgust, fear, happiness, sadness, surprise, or an emotion word such as proud",
+    )  # fmt: skip
+    group.add_argument("--strength", type=numbers.part, metavar="S", help="of --expression, in (0, 1] (default 1)")
     group.add_argument("--grid", action="store_true", help="a contact sheet of the 100 valence-arousal classes")
     group.add_argument("--path", type=numbers.waypoints, metavar='"V,A V,A ..."', help="a film along these points")
 
@@ -149,9 +164,13 @@ def read_options(arguments) -> SynthesizeOptions:
         raise UsageError("--grid and --path exclude each other")
     mode = "grid" if a.grid else "path" if a.path else "image"
     point = (a.valence is not None, a.arousal is not None)
-    if mode == "image" and not all(point):
+    if a.expression is not None:
+        _check_expression(a, mode, point)
+    elif a.strength is not None:
+        raise UsageError("--strength goes with --expression only; with valence and arousal the pair says how much")
+    elif mode == "image" and not all(point):
         missing = "--arousal is missing" if point[0] else "--valence is missing" if point[1] else "no affect is given"
-        raise UsageError(f"{missing}: give --valence and --arousal, or --grid, or --path")
+        raise UsageError(f"{missing}: give --valence and --arousal, or --expression, --grid or --path")
     if mode != "image" and any(point):
         raise UsageError(f"--{mode} and --valence or --arousal exclude each other")
     if mode != "image":
@@ -175,11 +194,25 @@ def read_options(arguments) -> SynthesizeOptions:
     if a.landmarks is not None and len(a.photos) > 1:
         raise UsageError("--landmarks belongs to one photo, and several are given")
     return SynthesizeOptions(
-        photos=tuple(a.photos), mode=mode, valence=a.valence, arousal=a.arousal, waypoints=a.path or (), out=a.out,
-        model=a.model, gallery=a.gallery, face=None if a.all_faces else a.face or 0, landmarks=a.landmarks,
-        detector=a.detector, save_mask=a.save_mask, save_landmarks=a.save_landmarks, save_mesh=a.save_mesh,
-        frames=a.frames or 60, fps=a.fps or 30.0, size=a.size, dry_run=a.dry_run,
+        photos=tuple(a.photos), mode=mode, valence=a.valence, arousal=a.arousal, expression=a.expression,
+        strength=a.strength or 1.0, waypoints=a.path or (), out=a.out, model=a.model, gallery=a.gallery,
+        face=None if a.all_faces else a.face or 0, landmarks=a.landmarks, detector=a.detector, save_mask=a.save_mask,
+        save_landmarks=a.save_landmarks, save_mesh=a.save_mesh, frames=a.frames or 60, fps=a.fps or 30.0,
+        size=a.size, dry_run=a.dry_run,
     )  # fmt: skip
+
+
+def _check_expression(a, mode: str, point) -> None:
+    from affect3d.affect.named import named_expression
+
+    others = (("--valence or --arousal", any(point)), (f"--{mode}", mode != "image"), ("--gallery", a.gallery))
+    for name, given in others:
+        if given:
+            raise UsageError(f"--expression and {name} exclude each other")
+    try:
+        named_expression(a.expression)
+    except ValueError as error:
+        raise UsageError(str(error).replace("name:", "--expression:", 1)) from None
 
 
 def _run(arguments) -> Report:

@@ -66,10 +66,11 @@ def synthesize_film(options) -> Report:
     if options.dry_run:
         data = {"command": "synthesize", "dry_run": True, "outputs": [str(out)]}
         return Report(data, (f"would write {out}",))
+    from affect3d.affect import expression_for
     from affect3d.fitting.video import TrackOptions, track_frames
     from affect3d.io.video import write_video
     from affect3d.io.video_read import read_frames, video_info
-    from affect3d.synthesis.film import film_frames
+    from affect3d.synthesis.film import affect_expressions, film_frames
     from affect3d.synthesis.path import path_points
 
     began = time.perf_counter()
@@ -77,18 +78,19 @@ def synthesize_film(options) -> Report:
     info = video_info(path)
     check_output(out)
     resources = Resources(options.model, options.gallery, terminal)
-    model, statistics = resources.model, resources.statistics
+    model = resources.model
     with tempfile.TemporaryDirectory(prefix="affect3d-") as work:
         settings = TrackOptions(rate=info.rate, face=options.face)
         track = track_frames(
             lambda: read_frames(path), model, work, {"film": str(path)}, settings, progress=terminal, total=info.frames
         )
-    points = (options.valence, options.arousal)
     if options.mode == "path":
-        points = path_points(options.waypoints, len(track))
+        base = affect_expressions(model, resources.statistics, path_points(options.waypoints, len(track)))
+    else:
+        base = expression_for(model.expression_names, resources.asked(options))
 
     def told():
-        for k, frame in enumerate(film_frames(read_frames(path), track, model, statistics, points)):
+        for k, frame in enumerate(film_frames(read_frames(path), track, model, base)):
             yield frame
             terminal(k + 1, len(track), "drawing frames")
 

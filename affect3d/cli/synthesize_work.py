@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from affect3d.affect.named import NamedExpression
 from affect3d.cli.errors import DONE, FAILED, expected_errors, sentence
 from affect3d.cli.outputs import Job
 from affect3d.cli.report import Report
@@ -73,17 +74,17 @@ def _synthesize(job: Job, options, resources: Resources) -> dict:
         photo = read_image(job.photo)
         landmarks = None if options.landmarks is None else _landmarks(options.landmarks)
     with clock("model"):
-        model, statistics = resources.model, resources.statistics
+        model = resources.model
     with clock("fit"):
         portraits = _portraits(photo.pixels, model, landmarks, options)
     first = portraits[0]
     result = {"photo": str(job.photo), "faces": first.face_count, "outputs": {}, "notes": []}
     if options.mode == "image":
-        result |= _image(job, options, photo, portraits, statistics, clock)
+        result |= _image(job, options, photo, portraits, resources.asked(options), clock)
     elif options.mode == "grid":
-        result |= _grid(job, options, first, statistics, clock)
+        result |= _grid(job, options, first, resources.statistics, clock)
     else:
-        result |= _film(job, options, first, statistics, clock)
+        result |= _film(job, options, first, resources.statistics, clock)
     result["fit"] = [_fit(portrait) for portrait in portraits]
     result["notes"] = list(dict.fromkeys(result["notes"] + _photo_notes(photo, first, options, job)))
     result["seconds"] = clock.seconds
@@ -105,13 +106,13 @@ def _portraits(pixels, model, landmarks, options) -> list:
     return [first, *(portrait(face) for face in range(1, first.face_count))]
 
 
-def _image(job, options, photo, portraits, statistics, clock) -> dict:
+def _image(job, options, photo, portraits, asked, clock) -> dict:
     from affect3d.io.image import write_image
     from affect3d.io.landmark_files import write_landmarks
     from affect3d.io.obj import write_obj
 
     with clock("synthesize"):
-        results = [p.express(options.valence, options.arousal, statistics) for p in portraits]
+        results = [p.show(asked) for p in portraits]
         # every face is made from the photo itself, so none sees the change of another
         image, mask = np.array(photo.pixels), np.zeros(photo.pixels.shape[:2], bool)
         for result in results:
@@ -133,16 +134,21 @@ def _image(job, options, photo, portraits, statistics, clock) -> dict:
             if job.mesh is not None:
                 outputs["mesh" + face] = str(_numbered(job.mesh, face))
                 write_obj(outputs["mesh" + face], result.mesh)
-    query, names = results[0].query, portraits[0].model.expression_names
+    names = portraits[0].model.expression_names
     return {
         "outputs": outputs,
-        "valence": options.valence,
-        "arousal": options.arousal,
-        "class": int(query.class_index),
+        **_asked(asked),
         "expression": {name: round(float(w), 4) for name, w in zip(names, results[0].expression)},
         "changed_pixels": int(mask.sum()),
         "notes": [note for result in results for note in result.notes],
     }
+
+
+def _asked(asked) -> dict:
+    """What was asked, for the report."""
+    if isinstance(asked, NamedExpression):
+        return {"name": asked.name, "family": asked.family, "strength": asked.strength, "source": asked.source}
+    return {"valence": asked.valence, "arousal": asked.arousal, "class": int(asked.class_index)}
 
 
 def _grid(job, options, portrait, statistics, clock) -> dict:

@@ -12,7 +12,7 @@ from affect3d.landmark_groups import interocular
 from affect3d.landmarks import Landmarks
 from affect3d.synthesis.portrait import Portrait
 
-__all__ = ["film_frames", "moving_expression"]
+__all__ = ["affect_expressions", "film_frames", "moving_expression"]
 
 #: Percentile of a shape over a film that is taken for the face at rest.
 _REST = 20.0
@@ -46,8 +46,30 @@ def moving_expression(track, base, keep: float = 0.8) -> np.ndarray:
     return np.clip(out, 0, 1)
 
 
-def film_frames(frames, track, model, statistics, points, keep: float = 0.8):
-    """Yield the frames of a film with the affect `points`.
+def affect_expressions(model, statistics, points) -> np.ndarray:
+    """(T, E) expressions of `model` for T points of the plane.
+
+    Parameters
+    ----------
+    model : MorphableModel
+    statistics
+        Of a gallery, as for `Portrait.express`.
+    points : (T, 2) array of valence and arousal in [-1, 1]
+
+    Raises
+    ------
+    ValueError
+        If a point lies outside the plane.
+    """
+    points = np.asarray(points, float)
+    # a film whose affect stays asks once
+    known, which = np.unique(points, axis=0, return_inverse=True)
+    found = [expression_for(model.expression_names, query_affect(statistics, v, a)) for v, a in known.tolist()]
+    return np.array(found)[which.ravel()]
+
+
+def film_frames(frames, track, model, base, keep: float = 0.8):
+    """Yield the frames of a film in which the person shows the expressions `base`.
 
     Every frame is made from itself by the smoothed fit and landmarks of the track, so nothing of one frame's noise
     comes into the shape.  Frames in which the face was not found stay as they are.
@@ -58,10 +80,8 @@ def film_frames(frames, track, model, statistics, points, keep: float = 0.8):
         Those that were tracked.
     track : Track
     model : MorphableModel
-    statistics
-        Of a gallery, as for `Portrait.express`.
-    points : (valence, arousal) or (T, 2) array of them
-        In [-1, 1].
+    base : (E,) or (T, E) float array in [0, 1]
+        In the order of the model's expressions, e.g. from `affect_expressions` or `expression_for`.
     keep : float
         As in `moving_expression`.
 
@@ -70,13 +90,6 @@ def film_frames(frames, track, model, statistics, points, keep: float = 0.8):
     ValueError
         If an argument is out of range or the face is too small to draw.
     """
-    points = np.broadcast_to(np.asarray(points, float), (len(track), 2))
-    known: dict[tuple, np.ndarray] = {}
-    base = np.empty((len(track), len(model.expression_names)))
-    for k, point in enumerate(map(tuple, points)):
-        if point not in known:
-            known[point] = expression_for(model.expression_names, query_affect(statistics, *map(float, point)))
-        base[k] = known[point]
     wanted, white = moving_expression(track, base, keep), None
     for k, pixels in zip(range(len(track)), frames):
         if not track.found[k]:

@@ -57,8 +57,8 @@ class Synthesis:
         The fitted head with the new expression, mm, model frame.
     expression : (E,) float64
         Its expression coefficients.
-    query : AffectQuery or None
-        What the gallery answered; None for an expression given directly.
+    query : AffectQuery, NamedExpression or None
+        What the gallery or the tables answered; None for an expression given directly.
     notes : tuple of str
         What a user should know of this result.
     """
@@ -73,7 +73,7 @@ class Synthesis:
 
 
 class Portrait:
-    """A fitted photo.  Use `from_photo`; then `express` or `with_expression`."""
+    """A fitted photo.  Use `from_photo`; then `express`, `show` or `with_expression`."""
 
     def __init__(self, pixels, model: MorphableModel, fit: FaceFit, detection: FaceDetection, face_count: int = 1):
         self.pixels = pixels
@@ -294,8 +294,11 @@ class Portrait:
 
     def express(self, valence: float, arousal: float, statistics) -> Synthesis:
         """The person with the affect (valence, arousal), each in [-1, 1]."""
-        query = query_affect(statistics, valence, arousal)
-        return self._synthesize(self._with_gaze(expression_for(self.model.expression_names, query)), query)
+        return self.show(query_affect(statistics, valence, arousal))
+
+    def show(self, asked) -> Synthesis:
+        """The person with the expression of an `AffectQuery` or a `NamedExpression`."""
+        return self._synthesize(self._with_gaze(expression_for(self.model.expression_names, asked)), asked)
 
     def with_expression(self, weights: dict[str, float]) -> Synthesis:
         """The person with given ARKit weights in [0, 1]; shapes not named are at rest."""

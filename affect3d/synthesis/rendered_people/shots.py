@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from affect3d.affect.named import EXPRESSION_LABELS, posed_units, shape_reach
 from affect3d.affect.tables import ARKIT_SHAPES, arkit_weights, expression_families, face_ratings
 
 __all__ = ["DISFA_UNITS", "EMOTION_SETS", "Shot", "Style", "draw_style", "emotion_shots", "sequence_shots",
@@ -25,15 +26,7 @@ EMOTION_SETS = {
 DISFA_UNITS = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
 # Shares of the intensities 1 to 5 among active units: high ones are rare, as in spontaneous faces.
 _INTENSITY_SHARES = np.array([0.33, 0.29, 0.21, 0.12, 0.05])
-_FAMILY = {"happiness": "joy"}
 _RATED = {"happiness": "happy"}
-#: Strengths in the table are shares of people; a clear posed expression goes further.
-_POSED = 1.25
-# The table's weights of shapes are those of everyday faces; FACS intensity 5 goes to the end of what a face can do.
-_REACH = {
-    "jawOpen": 1.0, "mouthUpperUp": 1.0, "mouthRollLower": 1.0, "mouthRollUpper": 1.0, "mouthSmile": 1.7,
-    "browDown": 1.6, "noseSneer": 1.6, "cheekSquint": 1.5, "mouthPress": 1.5,
-}  # fmt: skip
 _LIMIT = 1.3  # what a linear shape bears without tearing
 
 
@@ -162,11 +155,11 @@ def emotion_units(name: str, style: Style) -> dict[int, float]:
         If there is no such emotion.
     """
     families = expression_families()
-    family = _FAMILY.get(name, name)
+    family = EXPRESSION_LABELS.get(name, name)
     if family not in families:
         known = sorted(set(families) - {"joy"} | {"happiness", "neutral"})
         raise ValueError(f"emotions: expected some of {', '.join(known)}, got {name!r}")
-    units = {u: min(_POSED * s, 1.0) for u, s in families[family].items() if s >= 0.15}
+    units = posed_units(family)
     if family in ("joy", "surprise"):
         units[26] = max(units.get(26, 0.0), 0.2 + 0.6 * style.jaw)
     return units
@@ -190,7 +183,7 @@ def shape_weights(units: dict, style: Style, names, gaze: float = 0.0, contempt:
     weights = {}
     for name, weight in zip(ARKIT_SHAPES, arkit_weights(units)):
         lean = style.lean if name.endswith("Left") else -style.lean if name.endswith("Right") else 0.0
-        amount = min(_REACH.get(name.removesuffix("Left").removesuffix("Right"), 1.25) * weight * (1 + lean), _LIMIT)
+        amount = min(shape_reach(name) * weight * (1 + lean), _LIMIT)
         if contempt and name.startswith("mouth") and name.endswith(("Left", "Right")) and not name.endswith(style.side):
             amount *= 0.15
         weights[name] = amount + max(1 - amount, 0) * style.rest.get(name, 0.0)
