@@ -10,6 +10,7 @@ import pytest
 from affect3d.camera import Camera
 from affect3d.fitting import FitOptions, fit_face
 from affect3d.fitting.photometric import PhotometricOptions, _Problem, fit_photometric
+from affect3d.fitting.photometric_albedo import bump_centres, triangle_albedo, vertex_albedo
 from affect3d.fitting.photometric_gradient import orientation_channels
 from affect3d.fitting.photometric_samples import skin_samples
 from affect3d.fitting.photometric_view import View
@@ -30,6 +31,19 @@ SIZE, FOCAL = (256, 256), 520.0
 @pytest.fixture(scope="module")
 def model():
     return head.small_head()
+
+
+@pytest.fixture(scope="module")
+def coloured(model):
+    """The same head with a colour basis: two smooth modes, and one of a colour and pattern that no light has."""
+    x, y, z = model.mean.T
+    modes = np.stack([
+        (0.5 + 0.5 * np.tanh(y / 30))[:, None] * [1, 0.6, 0.5],
+        np.exp(-((y + 40) ** 2) / 800)[:, None] * [0.4, 0.8, 1.0],
+        (np.sin(x / 10) * np.sin(y / 10))[:, None] * [0.2, 1, 0.2],
+    ])  # fmt: skip
+    mean = np.tile([0.72, 0.6, 0.52], (len(x), 1))
+    return replace(model, colour_mean=mean, colour_modes=modes, colour_std=np.array([0.08, 0.07, 0.06]))
 
 
 class Scene:
@@ -163,9 +177,12 @@ def problem(model, scene, channels="both"):
     return p, replace(state, albedo=albedo, light=light, coefficients=coefficients)
 
 
-@pytest.mark.parametrize("term", ["colour", "gradient", "landmarks", "outline", "priors", "all"])
-def test_the_right_hand_side_is_half_the_slope_of_the_cost(model, scenes, term):
-    p, state = problem(model, scenes[2])
+@pytest.mark.parametrize(
+    "term", ["colour", "gradient", "landmarks", "outline", "priors", "all", "colour of a basis", "all of a basis"]
+)
+def test_the_right_hand_side_is_half_the_slope_of_the_cost(model, coloured, scenes, term):
+    p, state = problem(coloured if term.endswith("basis") else model, scenes[2])
+    term = term.removesuffix(" of a basis")
     if term == "outline":
         p.outline.found, rng = 12, np.random.default_rng(0)
         corners = rng.choice(len(model.mean), 12, replace=False)
@@ -260,3 +277,67 @@ def test_wrong_arguments_are_named(model, scenes):
         PhotometricOptions(blurs=())
     with pytest.raises(ValueError, match="samples"):
         PhotometricOptions(samples=3)
+
+
+# -- a model's own colour basis ------------------------------------------------------------------------
+
+
+def painted_scene(coloured, seed):
+    """A scene whose skin is drawn from the colour basis, and its coefficients."""
+    scene, planted = Scene(coloured, seed), np.random.default_rng(100 + seed).normal(0, 1.2, 3)
+    encoded = coloured.colour_mean + np.tensordot(planted * coloured.colour_std, coloured.colour_modes, 1)
+    scene.albedo = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    scene.image = scene.draw(coloured)
+    return scene, planted
+
+
+def test_colours_drawn_from_the_basis_are_found_in_it(coloured):
+    """The true coefficients within what trading with the light leaves, and the skin better than without the basis."""
+    for seed in range(3):
+        scene, planted = painted_scene(coloured, seed)
+        with_basis = fit_photometric(scene.image, scene.fit, coloured)
+        without = fit_photometric(scene.image, scene.fit, coloured, PhotometricOptions(colour_modes=0))
+        assert with_basis.colour.shape == (3,) and without.colour.shape == (0,)
+        assert abs(with_basis.colour[2] - planted[2]) < 0.2  # light has nothing like it
+        assert np.abs(with_basis.colour[:2] - planted[:2]).max() < 0.8
+        front = coloured.mean[:, 2] > 30
+
+        def off(fit, truth=scene.albedo[front], front=front):
+            found = fit.albedo[front] * (np.median(truth, 0) / np.median(fit.albedo[front], 0))
+            return np.abs(found - truth).mean() / truth.mean()
+
+        assert off(with_basis) < 0.6 * off(without), (off(with_basis), off(without))
+        assert off(with_basis) < 0.04
+
+
+def test_fewer_colour_modes_are_the_first_ones(coloured):
+    scene, _ = painted_scene(coloured, 1)
+    first = fit_photometric(scene.image, scene.fit, coloured, PhotometricOptions(colour_modes=2))
+    cut = replace(coloured, colour_modes=coloured.colour_modes[:2], colour_std=coloured.colour_std[:2])
+    again = fit_photometric(scene.image, scene.fit, cut)
+    np.testing.assert_array_equal(first.colour, again.colour)
+    np.testing.assert_array_equal(first.fit.identity, again.fit.identity)
+    with pytest.raises(ValueError, match="colour_modes: expected at least 0, got -1"):
+        PhotometricOptions(colour_modes=-1)
+
+
+@pytest.mark.parametrize("basis", [True, False])
+def test_albedo_has_the_slopes_of_differences_and_agrees_between_corners_and_middles(model, coloured, basis):
+    which, rng = coloured if basis else replace(model, colours=np.random.default_rng(0).integers(
+        60, 200, (len(model.mean), 3)).astype(np.uint8)), np.random.default_rng(1)  # fmt: skip
+    centres, corners = bump_centres(model.mean), which.faces[rng.choice(len(which.faces), 50, replace=False)]
+    paint = triangle_albedo(which, 40, centres, corners)
+    mean, deviation = paint.expected(0.05)
+    assert len(mean) == paint.count == (3 if basis else paint.smooth.shape[1] + 1) and paint.learned == basis
+    weights = mean + deviation * rng.normal(0, 0.5, paint.count)
+    for c in range(3):
+        slopes = paint.slopes(weights, np.arange(50), c)
+        for k in range(paint.count):
+            step = np.eye(paint.count)[k] * 1e-6
+            numeric = (paint(weights + step) - paint(weights - step))[:, c] / 2e-6
+            np.testing.assert_allclose(slopes[:, k], numeric, atol=1e-8)
+    colours = vertex_albedo(which, 40, centres).own(weights)
+    np.testing.assert_allclose(paint.own(weights), colours[corners].mean(1), atol=1e-12)
+    skin = which.part_vertices("face", "lips", "skin")
+    np.testing.assert_allclose(np.median(vertex_albedo(which, 40, centres).own(np.r_[
+        np.zeros(paint.smooth.shape[1]), np.zeros(3) if basis else 1.0])[skin], axis=0), 1, atol=1e-9)  # fmt: skip

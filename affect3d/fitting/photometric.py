@@ -10,20 +10,21 @@ SIGGRAPH 1999, and Booth et al., "3D Face Morphable Models In-the-Wild", CVPR 20
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from affect3d.fitting.facefit import FaceFit
+from affect3d.fitting.photometric_albedo import vertex_albedo
 from affect3d.fitting.photometric_colour import ColourTerm, at_pixels
 from affect3d.fitting.photometric_gradient import GradientTerm
 from affect3d.fitting.photometric_landmarks import LandmarkTerm
 from affect3d.fitting.photometric_outline import OutlineTerm
 from affect3d.fitting.photometric_priors import PriorTerm
 from affect3d.fitting.photometric_rehearsal import Rehearsal
-from affect3d.fitting.photometric_samples import skin_samples, smooth_basis, vertex_tint
+from affect3d.fitting.photometric_samples import skin_samples
 from affect3d.fitting.photometric_scene import draw_window, lit_picture, sample_weights
 from affect3d.fitting.photometric_state import Layout, State
 from affect3d.fitting.photometric_view import View
@@ -47,6 +48,8 @@ class PhotometricOptions:
         What is compared: linear colour, directions of the gradient, or the two together.
     identity_modes : int
         Identity modes used at most.
+    colour_modes : int
+        Colour modes used at most, where the model has a colour basis; with 0 it is treated as one without.
     samples : int
         Points of the skin that are compared.
     blurs : tuple of float
@@ -61,7 +64,8 @@ class PhotometricOptions:
         How many independent observations all pixels together are worth.  Neighbouring pixels err
         together, so this is far less than their number.
     albedo_sigma, light_sigma : float
-        Expected size of the albedo's smooth changes, and of light coefficients relative to the constant one.
+        Expected size of the albedo's smooth changes (of models without a colour basis), and of light
+        coefficients relative to the constant one.
     focal_sigma : float
         Expected deviation of the logarithm of the focal length from the landmark fit's.
     edge_sigma : float
@@ -77,6 +81,7 @@ class PhotometricOptions:
 
     channels: str = "colour"
     identity_modes: int = 60
+    colour_modes: int = 40
     samples: int = 1500
     blurs: tuple[float, ...] = (0.06, 0.03)
     landmark_sigma: float = 0.08
@@ -105,7 +110,9 @@ class PhotometricOptions:
                 raise ValueError(f"{name}: expected a positive number, got {value}")
         if not self.blurs or min(self.blurs) <= 0:
             raise ValueError(f"blurs: expected positive numbers, at least one, got {self.blurs}")
-        for name, least in (("identity_modes", 0), ("samples", 100), ("max_iterations", 1), ("rehearsals", 0)):
+        for name, least in (
+            ("identity_modes", 0), ("colour_modes", 0), ("samples", 100), ("max_iterations", 1), ("rehearsals", 0),
+        ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
 
@@ -133,6 +140,9 @@ class PhotometricFit:
     reason : str
     rehearsals : int
         Times the landmark network looked at a drawing of the fit.
+    colour : (C,) float64
+        Coefficients of the model's colour modes in standard deviations, as `MorphableModel.colour_instance` takes them;
+        empty if it has none.  How bright the skin is and how bright the light is, a photo hardly tells apart.
     """
 
     fit: FaceFit
@@ -145,6 +155,7 @@ class PhotometricFit:
     converged: bool
     reason: str
     rehearsals: int = 0
+    colour: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def fit_photometric(
@@ -193,8 +204,9 @@ class _Problem:
         self.image, self.fit, self.model, self.o = image, fit, model, options
         self.size = image.shape[1::-1]
         self.modes = min(options.identity_modes, len(fit.identity))
-        self.samples = skin_samples(model, self.modes, options.samples)
-        self.layout = Layout(self.modes, len(fit.expression), self.samples.albedo_basis.shape[1] + 1)
+        self.samples = skin_samples(model, self.modes, options.samples, colour_modes=options.colour_modes)
+        self.paint = vertex_albedo(model, options.colour_modes, self.samples.centres)
+        self.layout = Layout(self.modes, len(fit.expression), self.paint.count)
         self.landmarks = LandmarkTerm(model, fit, self.modes, options.landmark_sigma, options.outline_landmark_sigma)
         self.unit = self.landmarks.unit
         self.outline = OutlineTerm(model, self.modes, self.unit, options.edge_sigma)
@@ -209,9 +221,7 @@ class _Problem:
         """First state, or why there is none."""
         coefficients = np.r_[self.fit.identity[: self.modes], self.fit.expression]
         view = View.of(self.fit.camera)
-        albedo = np.zeros(self.layout.albedo_count)
-        albedo[-1] = PriorTerm.TINT
-        state = State(view, coefficients, np.zeros((9, 3)), albedo)
+        state = State(view, coefficients, np.zeros((9, 3)), self.paint.expected(self.o.albedo_sigma)[0])
         if not len(self.landmarks.on):
             return None, "no landmark is a point of the skin that is seen"
         for term in (self.colour, self.gradient):
@@ -225,7 +235,7 @@ class _Problem:
         if self.colour.scale.min() < 1e-3:
             return None, "the face is black in the picture"
         light = estimate_sh_lighting(normal, self.colour.albedo(state), observed, weight, ridge=1e-2)
-        self.priors = PriorTerm(self.layout, self.fit, self.model, self.colour.scale, self.o)
+        self.priors = PriorTerm(self.layout, self.fit, self.model, self.paint, self.colour.scale, self.o)
         return replace(state, light=light.coefficients), ""
 
     def look(self, state: State, search: bool = True):
@@ -245,22 +255,13 @@ class _Problem:
 
     def draw(self, state, window):
         brightness = float(np.median(self.colour.scale))
-        picture = lit_picture(window, self.model.faces, self.albedo(state), state.light, brightness)
+        picture = lit_picture(window, self.model.faces, self.paint.drawn(state.albedo), state.light, brightness)
         self.gradient.draw(state, picture, window.low, window.scale)
 
     def padded(self, state) -> np.ndarray:
         identity = self.fit.identity.copy()
         identity[: self.modes] = state.coefficients[: self.modes]
         return identity
-
-    def albedo(self, state) -> np.ndarray:
-        """(V, 3)"""
-        smooth = smooth_basis(self.model.mean, self.samples.albedo_centres) @ state.albedo[:-1]
-        return self.tinted(state) * (1 + smooth)[:, None]
-
-    def tinted(self, state) -> np.ndarray:
-        """(V, 3): the model's own colours at the strength fitted."""
-        return np.maximum(1 + state.albedo[-1] * (vertex_tint(self.model) - 1), 0.02)
 
     def cost(self, state) -> float:
         P = state.coefficients
@@ -352,7 +353,7 @@ class _Problem:
         points = np.full(self.fit.targets.shape, np.nan)
         points[lm.on] = state.view.project(lm.points(state.coefficients))[0]
         # of the model's own colours all: the network needs to see lips and brows
-        painted = vertex_tint(self.model) * (self.albedo(state) / self.tinted(state))
+        painted = self.paint.drawn(state.albedo, full=True)
         errors = rehearsal.errors(self.model, vertices, state.view, painted, state.light, points)
         if errors is None:
             return False
@@ -392,15 +393,16 @@ class _Problem:
         predicted[lm.on] = state.view.project(lm.points(state.coefficients))[0]
         rms = float(np.sqrt(np.nanmean(((predicted - self.fit.targets) ** 2).sum(1))))
         identity, expression = self.padded(state), state.coefficients[self.modes :].copy()
-        albedo = self.albedo(state)
+        albedo = self.paint.drawn(state.albedo)
         trust = self.trust(state, albedo)
-        for array in (identity, expression, predicted, albedo, trust):
+        colour = state.albedo.copy() if self.paint.learned else np.zeros(0)
+        for array in (identity, expression, predicted, albedo, trust, colour):
             array.flags.writeable = False
         fit = replace(
             self.fit, camera=camera, identity=identity, expression=expression, predicted=predicted, rms_px=rms,
             rms_relative=rms / self.unit, iterations=self.fit.iterations + total, converged=converged, reason=why,
         )  # fmt: skip
-        return PhotometricFit(fit, state.light, albedo, trust, before, after, total, converged, why, rehearsed)
+        return PhotometricFit(fit, state.light, albedo, trust, before, after, total, converged, why, rehearsed, colour)
 
     def trust(self, state, albedo) -> np.ndarray:
         """(H, W) float32: residual weights of all pixels of the skin."""

@@ -57,8 +57,7 @@ class ColourTerm:
 
     def albedo(self, state: State):
         """(S, 3)"""
-        s = self.samples
-        return (1 + state.albedo[-1] * (s.tint - 1)) * (1 + s.albedo_basis @ state.albedo[:-1])[:, None]
+        return self.samples.albedo(state.albedo)
 
     def residual(self, state: State):
         centre, _, _, normal, _ = self.samples.posed(state.coefficients)
@@ -92,9 +91,7 @@ class ColourTerm:
         turning = _normal_basis(s, on, first, second, normal, area)
         basis, slopes = harmonics(normal), _harmonic_slopes(normal)
         shade = basis @ state.light
-        smooth = (1 + s.albedo_basis[on] @ state.albedo[:-1])[:, None]
-        tint = 1 + state.albedo[-1] * (s.tint[on] - 1)
-        albedo = tint * smooth
+        albedo = s.albedo(state.albedo)[on]
         linear = s.linear[:, 0, on]
         count = layout.albedo.stop
         left, right = np.zeros((layout.size, layout.size)), np.zeros(layout.size)
@@ -104,8 +101,7 @@ class ColourTerm:
             slope = np.einsum("k,knd->nd", state.light[:, c], slopes) * albedo[:, c : c + 1]
             slope = slope.astype(turning.dtype)
             J[:, 7 : layout.expression.stop] -= np.einsum("nd,pnd->np", slope, turning, optimize=True)
-            J[:, layout.albedo][:, :-1] = -(shade[:, c] * tint[:, c])[:, None] * s.albedo_basis[on]
-            J[:, count - 1] = -shade[:, c] * smooth[:, 0] * (s.tint[on, c] - 1)
+            J[:, layout.albedo] = -shade[:, c : c + 1] * s.albedo.slopes(state.albedo, on, c)
             J[:, count:] = -albedo[:, c : c + 1] * basis
             J /= self.scale[c]
             used = np.r_[0:count, layout.light(c)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from affect3d.fitting.photometric_albedo import Albedo
 from affect3d.fitting.photometric_state import Layout, State
 
 __all__ = ["PriorTerm"]
@@ -12,14 +13,12 @@ __all__ = ["PriorTerm"]
 class PriorTerm:
     """Sums of squares of the unknowns' distances from what is expected, in expected deviations.
 
-    Identity: N(0, 1).  Expression and focal length: the landmark fit's.  Albedo: even, with `TINT` of
-    the model's own colours.  Light: even, apart from the constant coefficient, of which nothing is
+    Identity: N(0, 1).  Expression and focal length: the landmark fit's.  Albedo: see `Albedo.expected`.
+    Light: even, apart from the constant coefficient, of which nothing is
     expected.
     """
 
-    TINT, TINT_SIGMA = 0.7, 0.3
-
-    def __init__(self, layout: Layout, fit, model, scale, options):
+    def __init__(self, layout: Layout, fit, model, albedo: Albedo, scale, options):
         self.layout, self.focal = layout, fit.camera.focal
         n = layout.size
         self.inverse, self.expected = np.zeros(n), np.zeros(n)
@@ -30,9 +29,8 @@ class PriorTerm:
         trust[[name.startswith("eyeLook") for name in model.expression_names]] = 0.02
         self.inverse[layout.expression] = 1 / trust**2
         self.expected[layout.expression] = fit.expression
-        a = layout.albedo
-        self.inverse[a] = 1 / options.albedo_sigma**2
-        self.inverse[a.stop - 1], self.expected[a.stop - 1] = 1 / self.TINT_SIGMA**2, self.TINT
+        self.expected[layout.albedo], deviation = albedo.expected(options.albedo_sigma)
+        self.inverse[layout.albedo] = 1 / deviation**2
         for c in range(3):
             light = layout.light(c)
             self.inverse[light.start + 1 : light.stop] = 1 / (scale[c] * options.light_sigma) ** 2

@@ -7,12 +7,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from affect3d.fitting.photometric_albedo import Albedo, bump_centres, triangle_albedo
 from affect3d.geometry.triangles import triangle_areas
 from affect3d.model import MorphableModel
 
-__all__ = ["SkinSamples", "skin_samples", "smooth_basis", "vertex_tint"]
-
-_SPACING = 28.0  # mm between the bumps of the albedo
+__all__ = ["SkinSamples", "skin_samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,20 +29,17 @@ class SkinSamples:
         the normal; mm, model frame.
     linear : (P, 3, S, 3) float32
         The same for each coefficient.
-    albedo_basis : (S, A) float64
-        Smooth functions over the face, symmetric about its middle plane and antisymmetric ones.
-    albedo_centres : (N, 3) float64
-        mm; see `smooth_basis`.
-    tint : (S, 3) float64
-        The model's own colours, linear, divided by their median over the skin; ones where it has none.
+    albedo : Albedo
+        In the middles.
+    centres : (N, 3) float64
+        Of its smooth functions, mm.
     """
 
     face: np.ndarray
     mean: np.ndarray
     linear: np.ndarray
-    albedo_basis: np.ndarray
-    albedo_centres: np.ndarray
-    tint: np.ndarray
+    albedo: Albedo
+    centres: np.ndarray
 
     def posed(self, coefficients):
         """Middles (S, 3), the two edges (S, 3), unit normals (S, 3) and twice the areas (S,); float64."""
@@ -55,8 +51,17 @@ class SkinSamples:
 
 
 @lru_cache(maxsize=4)
-def skin_samples(model: MorphableModel, modes: int, count: int, seed: int = 0) -> SkinSamples:
+def skin_samples(
+    model: MorphableModel, modes: int, count: int, seed: int = 0, colour_modes: int = 0
+) -> SkinSamples:
     """Draw about `count` triangles of the face and lips, evenly by area.
+
+    Parameters
+    ----------
+    model : MorphableModel
+    modes, colour_modes : int
+        Modes of identity and of colour used at most.
+    count, seed : int
 
     Raises
     ------
@@ -78,12 +83,11 @@ def skin_samples(model: MorphableModel, modes: int, count: int, seed: int = 0) -
     a, b, c = (rows(k) for k in range(3))
     p, q, r = (model.mean[corners[:, k]] for k in range(3))
     centre = (p + q + r) / 3
-    bumps = _bump_centres(centre)
+    centres = bump_centres(centre)
     mean = np.stack([centre, q - p, r - p]).astype(np.float32)
     # in C order, which picking vertices does not give: else every use would copy it
     linear = np.ascontiguousarray(np.stack([(a + b + c) / 3, b - a, c - a], axis=1), np.float32)
-    tint = vertex_tint(model)[corners].mean(1)
-    return SkinSamples(chosen, mean, linear, smooth_basis(centre, bumps), bumps, tint)
+    return SkinSamples(chosen, mean, linear, triangle_albedo(model, colour_modes, centres, corners), centres)
 
 
 def _evenly(points, area, count, seed) -> np.ndarray:
@@ -99,35 +103,3 @@ def _evenly(points, area, count, seed) -> np.ndarray:
     start = np.random.default_rng(seed).random()
     picked = np.searchsorted(along, (np.arange(count) + start) / count)
     return np.unique(order[np.minimum(picked, len(order) - 1)])
-
-
-def _bump_centres(points) -> np.ndarray:
-    """Points (N, 3) about `_SPACING` apart over the left half of the face, farthest first."""
-    half = np.column_stack([np.abs(points[:, 0]), points[:, 1:]])
-    centres = [half[np.argmin(np.linalg.norm(half - half.mean(0), axis=1))]]
-    distance = np.linalg.norm(half - centres[0], axis=1)
-    while distance.max() > _SPACING and len(centres) < 60:
-        centres.append(half[distance.argmax()])
-        distance = np.minimum(distance, np.linalg.norm(half - centres[-1], axis=1))
-    return np.array(centres)
-
-
-def smooth_basis(points, centres) -> np.ndarray:
-    """Gaussian bumps (N, A) at points of the mean head, in mirrored pairs: their sums, then their differences."""
-
-    def bumps(at):
-        return np.exp(-((points[:, None] - at[None]) ** 2).sum(-1) / (2 * (0.8 * _SPACING) ** 2))
-
-    left, right = bumps(centres), bumps(centres * [-1, 1, 1])
-    paired = centres[:, 0] > 0.25 * _SPACING  # those in the middle are their own mirror images
-    return np.hstack([left + right * paired, (left - right)[:, paired]])
-
-
-def vertex_tint(model) -> np.ndarray:
-    """The model's own colours (V, 3), linear, divided by their median over the skin; ones where it has none."""
-    if model.colours is None:
-        return np.ones((len(model.mean), 3))
-    encoded = model.colours / 255
-    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    skin = model.part_vertices("face", "lips", "skin")
-    return linear / np.maximum(np.median(linear[skin], axis=0), 1e-6)

@@ -50,8 +50,7 @@ class Layout:
 class State:
     """View, coefficients (identity, then expression), light (9, 3) and albedo.
 
-    The last number of `albedo` is how strongly the model's own colours show, the others weigh its
-    smooth functions.
+    `albedo` are the weights of `photometric_albedo.Albedo`.
     """
 
     view: View
