@@ -10,7 +10,7 @@ For every photo: the face at eight points of radius 0.8 in the valence-arousal p
 - order: are mouth corners raised in step with valence, eyes and mouth opened in step with arousal,
   measured on landmarks found afresh;
 - smiles: for files named X_neutral and X_smiling, the mouth corners' movement in the synthesized
-  smile over that in the real one;
+  smile over that in the real one; and in the smiling photo made neutral over that back to the real neutral face;
 - seconds a result, and changed pixels outside the mask (must be none).
 
 `--sheet` also writes a contact sheet a photo into --out.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affect3d.affect import default_statistics
+from affect3d.affect import default_statistics, named_expression
 from affect3d.detect import detect_faces, identity_descriptor
 from affect3d.detect.schemes import to_ibug68
 from affect3d.io.image import read_image, write_image
@@ -121,12 +121,18 @@ def main(argv=None):
             write_image(out / f"{path.stem}.jpg", circle_sheet(portrait, statistics, RADIUS))
         twin = path.with_name(path.name.replace("_neutral", "_smiling"))
         if "_neutral" in path.name and twin.exists():
-            before, real = ibug(pixels), ibug(read_image(twin).pixels)
+            smiling = read_image(twin).pixels
+            before, smile = ibug(pixels), ibug(smiling)
             made = ibug(portrait.express(*SMILE, statistics).image)
-            real, made = corner_shift(before, real), corner_shift(before, made)
+            real, made = corner_shift(before, smile), corner_shift(before, made)
             along = (made * real).sum() / max((real**2).sum(), 1e-12)
             size = np.linalg.norm(made) / max(np.linalg.norm(real), 1e-12)
-            smiles.append({"photo": path.name, "along": float(along), "size": float(size)})
+            calmed = ibug(Portrait.from_photo(smiling, model).show(named_expression("neutral")).image)
+            calmed, back = corner_shift(smile, calmed), corner_shift(smile, before)
+            smiles.append({
+                "photo": path.name, "along": float(along), "size": float(size),
+                "taken": float((calmed * back).sum()), "worn": float((back**2).sum()),
+            })  # fmt: skip
         values = [p.get("identity", np.nan) for p in row["points"]]
         errors = [p.get("obedience", np.nan) for p in row["points"]]
         print(
@@ -152,6 +158,7 @@ def main(argv=None):
             "smile_right_direction": float((along > 0).mean()),
             "smile_within_two": float(((along > 0.5) & (along < 2)).mean()),
             "smile_ratio_median": float(np.median(along)),
+            "smile_taken_away": sum(s["taken"] for s in smiles) / sum(s["worn"] for s in smiles),
         }
     for key, value in summary.items():
         print(f"{key:<26} {value:.3f}")

@@ -75,12 +75,14 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     shade = harmonics(normals) @ lighting
     frontal = float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting)
     shade = np.clip(shade / max(frontal, 1e-6), 0.7, 1.15)
-    # Light enters through the opening only: it falls off with depth behind the lips, and under the
-    # edges of the lips, which cast a soft shadow.
+    # Light enters through the opening only: it falls off with depth behind the lips, the slower the wider they are
+    # open, and under the edges of the lips, which cast a soft shadow.
+    edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    wide = max(float(edge.max()) / unit / 0.06, 1.0) if edge.size else 1.0  # a smile's opening is 0.06 from its edges
     behind = np.clip(depth - lip_depth, 0, 80)
     deep = np.maximum(behind - 10, 0)
-    falloff = 0.12 + 0.88 * np.exp(-deep / 13.0)  # flesh lights flesh: no mouth is black inside
-    edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    least = 0.12 * wide**0.5  # flesh lights flesh: no mouth is black inside
+    falloff = least + (1 - least) * np.exp(-deep / (13.0 * wide**0.8))
     contact = 0.38 + 0.62 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
     # what arrives deep inside has met red flesh on its way
