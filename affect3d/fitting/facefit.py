@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from affect3d.camera import Camera
+from affect3d.fitting.bounded_step import bounded_step
 from affect3d.fitting.contour import outline_normals, slide
 from affect3d.fitting.landmark_basis import LandmarkBasis, landmark_basis
 from affect3d.fitting.smile_evidence import smile_guess
@@ -296,7 +297,7 @@ class _Problem:
             left, right = self._normal_equations(jacobian, residual, weight)
             moved = None
             for _ in range(8):
-                step = self._bounded_step(left, right, damping)
+                step = bounded_step(left, right, damping, self.e, slice(6 + len(self.c), None))
                 R = rotation_exp(step[:3]) @ self.R
                 t, c = self.t + step[3:6], self.c + step[6 : 6 + len(self.c)]
                 e = np.clip(self.e + step[6 + len(self.c) :], 0, 1)
@@ -353,26 +354,6 @@ class _Problem:
         left[index, index] += inverse
         right[6:] -= inverse * np.r_[self.c, self.e - self.guess]
         return left, right
-
-    def _bounded_step(self, left, right, damping):
-        """Damped Gauss-Newton step; expression coefficients that would leave [0, 1] are held at the bound."""
-        n, first = len(right), 6 + len(self.c)
-        damped = left + damping * np.diag(np.diag(left))
-        held = np.zeros(n, bool)
-        step = np.zeros(n)
-        for _ in range(6):
-            free = ~held
-            step[free] = np.linalg.solve(
-                damped[np.ix_(free, free)], right[free] - damped[np.ix_(free, held)] @ step[held]
-            )
-            e = self.e + step[first:]
-            low, high = e < -1e-12, e > 1 + 1e-12
-            if not (low | high).any():
-                break
-            step[first:][low] = -self.e[low]
-            step[first:][high] = 1 - self.e[high]
-            held[first:] |= low | high
-        return step
 
     def _result(self, iterations, converged, reason):
         T = np.eye(4)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from affect3d.fitting.bounded_step import bounded_step
 from affect3d.fitting.landmark_view import LandmarkView, PersonPoints, Pose
 
 __all__ = ["fit_known"]
@@ -50,7 +51,7 @@ def fit_known(
         left, right = left[:count, :count], right[:count]
         moved = None
         for _ in range(8):
-            fresh = pose.moved(bounded_step(left, right, damping, pose.expression))
+            fresh = pose.moved(bounded_step(left, right, damping, pose.expression, slice(6, None)))
             new, depth = view.residual(person, fresh)
             if depth > 1 and view.cost(new, weight, fresh.expression) <= cost * (1 + 1e-12):
                 moved = float(np.nanmax(np.abs(new - residual)))
@@ -63,19 +64,3 @@ def fit_known(
     residual, _ = view.residual(person, pose)
     rms = float(np.sqrt(np.nanmean((residual**2).sum(1))))
     return pose, rms, converged
-
-
-def bounded_step(left, right, damping, expression) -> np.ndarray:
-    """Damped step (6 + E,); expressions that would leave [0, 1] are held at the bound."""
-    damped = left + damping * np.diag(np.diag(left))
-    held, step = np.zeros(len(right), bool), np.zeros(len(right))
-    for _ in range(6):
-        free = ~held
-        step[free] = np.linalg.solve(damped[np.ix_(free, free)], right[free] - damped[np.ix_(free, held)] @ step[held])
-        low, high = expression + step[6:] < -1e-12, expression + step[6:] > 1 + 1e-12
-        if not (low | high).any():
-            break
-        step[6:][low] = -expression[low]
-        step[6:][high] = 1 - expression[high]
-        held[6:] |= low | high
-    return step

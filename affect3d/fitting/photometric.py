@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from affect3d.fitting.bounded_step import bounded_step
 from affect3d.fitting.facefit import FaceFit
 from affect3d.fitting.photometric_albedo import vertex_albedo
 from affect3d.fitting.photometric_colour import ColourTerm, at_pixels
@@ -289,24 +290,6 @@ class _Problem:
             right[g] += b
         return left, right
 
-    def step(self, left, right, damping, state):
-        """Damped Gauss-Newton step; expressions that would leave [0, 1] are held at the bound."""
-        e = self.layout.expression
-        damped = left + damping * np.diag(np.diag(left))
-        held, step = np.zeros(len(right), bool), np.zeros(len(right))
-        here = state.coefficients[self.modes :]
-        for _ in range(5):
-            free = ~held
-            aim = right[free] - damped[np.ix_(free, held)] @ step[held]
-            step[free] = np.linalg.solve(damped[np.ix_(free, free)], aim)
-            low, high = here + step[e] < -1e-9, here + step[e] > 1 + 1e-9
-            if not (low | high).any():
-                break
-            step[e][low] = -here[low]
-            step[e][high] = 1 - here[high]
-            held[e] |= low | high
-        return step
-
     def solve(self) -> PhotometricFit:
         begin, reason = self.start()
         if begin is None:
@@ -364,8 +347,10 @@ class _Problem:
         """A state of lower cost and the next damping; None if there is no such step."""
         cost = self.cost(state)
         left, right = self.equations(state)
+        here = state.coefficients[self.modes :]
         for _ in range(8):
-            fresh = state.moved(self.step(left, right, damping, state), self.layout)
+            step = bounded_step(left, right, damping, here, self.layout.expression)
+            fresh = state.moved(step, self.layout)
             depth = fresh.view.project(self.samples.posed(fresh.coefficients)[0])[1][:, 2]
             if depth.min() > 1 and self.cost(fresh) <= cost:
                 return fresh, max(damping / 5, 1e-7)

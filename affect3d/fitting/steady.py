@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from affect3d.fitting.known_face import bounded_step
+from affect3d.fitting.bounded_step import bounded_step
 from affect3d.fitting.landmark_view import LandmarkView, PersonPoints, Pose
 from affect3d.fitting.smoothing import bridged, low_pass
 
@@ -89,10 +89,7 @@ def fit_held(
         weight = view.weights(residual)
         left, right = view.equations(person, pose, residual, weight)
         step = np.zeros(6 + len(pose.expression))
-        # the first six of a step are the head's; only two of them are free here
-        padded, aim = np.eye(4 + len(free)), np.zeros(4 + len(free))
-        padded[4:, 4:], aim[4:] = left[np.ix_(free, free)], right[free]
-        step[free] = bounded_step(padded, aim, 1e-6, pose.expression)[4:]
+        step[free] = bounded_step(left[np.ix_(free, free)], right[free], 1e-6, pose.expression, slice(2, None))
         fresh = pose.moved(step)
         new, nearest = view.residual(person, fresh)
         if not nearest > 1 or view.cost(new, weight, fresh.expression) > view.cost(residual, weight, pose.expression):
