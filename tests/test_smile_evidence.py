@@ -94,6 +94,9 @@ def test_real_smiles_stand_out_from_the_same_people_at_rest():
             pixels = read_image(next(_shared().glob(f"{who}_{kind}.*"))).pixels
             face = detect_faces(pixels)[0]
             fit = fit_face(face, model, pixels.shape[1::-1])
+            # that evidence is a measurement, and surer than other expressions' first guesses
+            assert fit.foretold_sigma[both].max() < 0.3 * np.median(fit.foretold_sigma)
+            assert np.abs(fit.expression - fit.foretold)[both].max() < 0.1
             value[who, kind] = (corner_depth(face.landmarks.points[:, :2], face.depth), fit.expression[both].mean())
     assert all(value[w, "smiling"][0] > value[w, "neutral"][0] for w in people)
     rest, smile = (np.array([value[w, kind] for w in people]) for kind in ("neutral", "smiling"))

@@ -95,6 +95,9 @@ class FaceFit:
     iterations : int
     converged : bool
     reason : str
+    foretold, foretold_sigma : (E,) float64, optional
+        The expression that the detector's scores foretold and its expected deviation: what the fit took as its
+        prior.  None where there were no scores.
     """
 
     camera: Camera
@@ -108,6 +111,8 @@ class FaceFit:
     iterations: int
     converged: bool
     reason: str
+    foretold: np.ndarray | None = None
+    foretold_sigma: np.ndarray | None = None
 
     def vertices(self, model: MorphableModel) -> np.ndarray:
         """(V, 3) mm: the fitted head in the model frame."""
@@ -190,7 +195,7 @@ class _Problem:
         self.focal = options.focal or max(1.4 * max(image_size), 8.0 * self.unit)
         self.centre = (np.array(image_size, float) - 1) / 2
         count = len(basis.expression)
-        self.guess = np.zeros(count)
+        self.guess, self.foretold = np.zeros(count), bool(scores)
         if scores:
             self.guess = np.array([smile.get(name, _guess(scores, name)) for name in model.expression_names])
             require_finite(self.guess, "expression_scores")
@@ -199,7 +204,9 @@ class _Problem:
             if name.startswith("eyeLook"):
                 trust[i] = 0.05  # the lids say little of the gaze
             elif name in smile:
-                trust[i] *= 0.5  # wide lips may be the person's, corners that lie back are a smile
+                # on drawn heads the landmarks, taken for surer than they are, add nothing to that but noise:
+                # wide lips may be the person's, corners that lie back are a smile
+                trust[i] *= 0.2
         self.trust = trust
         self._start(used & ~outline)
 
@@ -364,9 +371,9 @@ class _Problem:
         if rms > 0.12 * self.unit and converged:
             converged = False
             reason = "the head does not match the landmarks (over 12 % of the interocular distance); check them"
-        for array in (self.c, self.e, self.targets, predicted):
+        for array in (self.c, self.e, self.targets, predicted, self.guess, self.trust):
             array.flags.writeable = False
         return FaceFit(
             Camera(self.focal, self.centre, self.size, T), self.c, self.e, self.scheme, self.targets, predicted,
-            rms, rms / self.unit, iterations, converged, reason,
+            rms, rms / self.unit, iterations, converged, reason, *((self.guess, self.trust) if self.foretold else ()),
         )

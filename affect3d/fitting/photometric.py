@@ -24,7 +24,7 @@ from affect3d.fitting.photometric_gradient import GradientTerm
 from affect3d.fitting.photometric_landmarks import LandmarkTerm
 from affect3d.fitting.photometric_outline import OutlineTerm
 from affect3d.fitting.photometric_priors import PriorTerm
-from affect3d.fitting.photometric_rehearsal import Rehearsal
+from affect3d.fitting.photometric_rehearsal import REPEATED, Rehearsal
 from affect3d.fitting.photometric_samples import skin_samples
 from affect3d.fitting.photometric_scene import draw_window, lit_picture, sample_weights
 from affect3d.fitting.photometric_state import Layout, State
@@ -58,7 +58,8 @@ class PhotometricOptions:
     landmark_sigma, outline_landmark_sigma : float
         Expected deviation of a landmark; larger than in the landmark fit, whose say they had.
     expression_sigma : float
-        Expected deviation of an expression coefficient from the landmark fit's.
+        Expected deviation of an expression coefficient from the landmark fit's, where that says nothing of what
+        the detector foretold.
     colour_sigma, gradient_sigma : float
         Expected deviation of the residuals: of colours relative to the face's median, of channels in [-1, 1].
     information : float
@@ -85,13 +86,13 @@ class PhotometricOptions:
     colour_modes: int = 40
     samples: int = 1500
     blurs: tuple[float, ...] = (0.06, 0.03)
-    landmark_sigma: float = 0.08
-    outline_landmark_sigma: float = 0.16
+    landmark_sigma: float = 0.12
+    outline_landmark_sigma: float = 0.24
     expression_sigma: float = 0.08
     colour_sigma: float = 0.06
     gradient_sigma: float = 0.35
-    information: float = 100.0
-    albedo_sigma: float = 0.05
+    information: float = 60.0
+    albedo_sigma: float = 0.15
     light_sigma: float = 0.5
     focal_sigma: float = 0.05
     edge_sigma: float = 0.3
@@ -340,7 +341,7 @@ class _Problem:
         errors = rehearsal.errors(self.model, vertices, state.view, painted, state.light, points)
         if errors is None:
             return False
-        lm.aim = self.fit.targets[lm.on] - errors[lm.on]
+        lm.aim = self.fit.targets[lm.on] - REPEATED * errors[lm.on]
         return True
 
     def improved(self, state, damping):

@@ -9,6 +9,8 @@ from affect3d.landmark_groups import FOREHEAD, OUTLINE, UNUSED, interocular
 
 __all__ = ["LandmarkTerm"]
 
+_MANY = 478  # landmarks of the scheme that the deviations are meant for
+
 
 class LandmarkTerm:
     """Robust squared distances of the landmarks that are fixed points of the skin, in interocular distances.
@@ -31,6 +33,8 @@ class LandmarkTerm:
         weight = np.clip((toward + 0.15) / 0.45, 0.08, 1.0) / sigma**2
         outline = list(OUTLINE[fit.scheme])
         weight[outline] = np.where(toward[outline] > 0.45, 1 / outline_sigma**2, 0.0)
+        # neighbours err together: the face's landmarks tell as much in all, be they many or few
+        weight *= _MANY / len(weight)
         self.on = np.flatnonzero(used & (weight > 0))
         self.weight = weight[self.on]
         self.aim = fit.targets[self.on]

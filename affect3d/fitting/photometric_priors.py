@@ -13,9 +13,10 @@ __all__ = ["PriorTerm"]
 class PriorTerm:
     """Sums of squares of the unknowns' distances from what is expected, in expected deviations.
 
-    Identity: N(0, 1).  Expression and focal length: the landmark fit's.  Albedo: see `Albedo.expected`.
-    Light: even, apart from the constant coefficient, of which nothing is
-    expected.
+    Identity: N(0, 1).  Expression: what the detector foretold, as the landmark fit took it, because that fit's own
+    answer holds the landmarks' errors, which would count twice; of a fit that kept no such thing, its expression.
+    Focal length: the landmark fit's.  Albedo: see `Albedo.expected`.  Light: even, apart from the constant
+    coefficient, of which nothing is expected.
     """
 
     def __init__(self, layout: Layout, fit, model, albedo: Albedo, scale, options):
@@ -24,11 +25,12 @@ class PriorTerm:
         self.inverse, self.expected = np.zeros(n), np.zeros(n)
         self.inverse[6] = 1 / options.focal_sigma**2
         self.inverse[layout.identity] = 1
-        trust = np.full(len(fit.expression), float(options.expression_sigma))
+        known = fit.foretold is not None and fit.foretold_sigma is not None
+        trust = fit.foretold_sigma.copy() if known else np.full(len(fit.expression), float(options.expression_sigma))
         # the skin says nothing of the gaze
         trust[[name.startswith("eyeLook") for name in model.expression_names]] = 0.02
         self.inverse[layout.expression] = 1 / trust**2
-        self.expected[layout.expression] = fit.expression
+        self.expected[layout.expression] = fit.foretold if known else fit.expression
         self.expected[layout.albedo], deviation = albedo.expected(options.albedo_sigma)
         self.inverse[layout.albedo] = 1 / deviation**2
         for c in range(3):

@@ -17,7 +17,7 @@ from affect3d.fitting.photometric_scene import draw_window, lit_picture
 from affect3d.landmark_groups import EYE_CORNERS
 from affect3d.render.shading import linear_to_srgb
 
-__all__ = ["Rehearsal", "face_region"]
+__all__ = ["REPEATED", "Rehearsal", "face_region"]
 
 _SCHEME = "mediapipe478"
 _MARGIN = 1.5  # of the landmarks' box, as the network was trained
@@ -25,6 +25,9 @@ _EYES_APART = 150.0  # pixels of the drawing between the outer eye corners, twic
 _SAME = 0.015  # interocular distances within which landmarks count as the network's own
 _FAR = 0.2  # interocular distances; what is further off was not read from this head
 _SURE = 5.0  # log-odds that the drawing shows a face
+#: Errors on the drawing of a fit, times this, foretell those on the photo: regression over 30 drawn heads of each of
+#: two models gave 0.79 and 0.64.  Neither the fit's shape nor its skin is the person's.
+REPEATED = 0.7
 
 
 class Rehearsal:
