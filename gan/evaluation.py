@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from affect3d.gan import metrics
-from affect3d.gan.recognizer import RecognizerOptions, train_recognizer
+from affect3d.gan.jury import Jury, train_jury
+from affect3d.gan.recognizer import RecognizerOptions
 from affect3d.progress import Progress, silent
 
 __all__ = ["Judges", "evaluation_pairs", "evaluate_images", "some_of", "train_judges"]
@@ -22,28 +23,28 @@ class Judges:
 
     Attributes
     ----------
-    expression : Recognizer or None
+    expression : Jury or None
         Of expressions; None where there are no labels.
-    identity : Recognizer
+    identity : Jury
         Of people; its descriptors compare people it has not seen.
     expression_names : tuple of str
     """
 
-    expression: object
-    identity: object
+    expression: Jury | None
+    identity: Jury
     expression_names: tuple[str, ...]
 
 
 def train_judges(
     faces, options: RecognizerOptions = RecognizerOptions(), progress: Progress = silent
 ) -> Judges:  # fmt: skip
-    """Train both recognizers on `faces` (FaceImages), the people of the training."""
+    """Train ``options.judges`` recognizers of either kind on `faces` (FaceImages), the people of the training."""
     labelled = np.flatnonzero(faces.expression >= 0)
     expression = None
     if len(np.unique(faces.expression[labelled])) > 1:
-        expression = train_recognizer(faces.images[labelled], faces.expression[labelled], options, progress)
+        expression = train_jury(faces.images[labelled], faces.expression[labelled], options, progress)
     _, person = np.unique(faces.subject, return_inverse=True)
-    return Judges(expression, train_recognizer(faces.images, person, options, progress), faces.expression_names)
+    return Judges(expression, train_jury(faces.images, person, options, progress), faces.expression_names)
 
 
 def evaluation_pairs(faces, limit: int | None = None, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -97,7 +98,8 @@ def evaluate_images(faces, pairs: np.ndarray, images: np.ndarray, judges: Judges
         "changed" and "visibly_changed": `metrics.psnr_gain` over the pixels that differ at all, and by more than
         12 of 255; "identity": mean distance of the descriptor from that of the true target, of the source's and of
         another person's from it, the rate of verification at 1 % false accepts and the share whose nearest person is
-        the right one; "expression": accuracy of the judge on synthesized and on true pictures, with the confusion;
+        the right one; "expression": accuracy of the judges together, and of each of them alone, on synthesized and on
+        true pictures, with the confusion;
         "by_target": for each expression that is a target, how many pictures, the gain over visibly changed pixels
         (None where none changes) and how often it is recognized, made and true.
     """
@@ -148,6 +150,7 @@ def _expression(faces, pairs, images, judges) -> dict:
         "names": list(judges.expression_names),
         "accuracy": metrics.accuracy(true, guessed),
         "accuracy_on_true_pictures": metrics.accuracy(true, real),
+        "accuracy_of_each": [metrics.accuracy(true, m.predict(images[known])) for m in judges.expression.members],
         "confusion": metrics.confusion_matrix(true, guessed, count).tolist(),
         "confusion_on_true_pictures": metrics.confusion_matrix(true, real, count).tolist(),
     }

@@ -18,6 +18,8 @@ from torch.nn import functional
 from affect3d.gan.batches import to_images
 from affect3d.gan.data.images import MAX_INTENSITY
 from affect3d.gan.determinism import deterministic, seeded, step_seed
+from affect3d.gan.jury import each_seed
+from affect3d.gan.kept import kept
 from affect3d.gan.recipes import applied
 from affect3d.gan.recognizer import Recognizer, RecognizerOptions, varied
 from affect3d.progress import Progress, silent
@@ -30,33 +32,30 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class UnitReader:
-    """A trained network that reads action units.
+    """Trained networks that read action units together.
 
     Attributes
     ----------
-    network : Recognizer
-        In evaluation mode; one output for each unit.
+    networks : tuple of Recognizer
+        In evaluation mode; one output for each unit.  What is read is their mean.
     unit_names : tuple of str
     """
 
-    network: Recognizer
+    networks: tuple[Recognizer, ...]
     unit_names: tuple[str, ...]
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """Intensities (N, U), about 0 to 5, of pictures (N, H, W, C) uint8.  Errors are not clipped away: the mean
         over people of a unit that nobody shows is about 0."""
-        self.network.eval()
-        with torch.no_grad():
-            parts = [self.network(to_images(images[k : k + 256])) for k in range(0, len(images), 256)]
-        if not parts:
+        if not len(images):
             return np.zeros((0, len(self.unit_names)))
-        return torch.cat(parts).double().numpy() * MAX_INTENSITY
+        return np.mean([n.logits(images).astype(np.float64) for n in self.networks], 0) * MAX_INTENSITY
 
 
 def train_unit_reader(
     faces, options: RecognizerOptions = RecognizerOptions(steps=1500), progress: Progress = silent
 ) -> UnitReader:
-    """Train on the pictures of a set whose action units are all known, on the CPU.
+    """Train ``options.judges`` networks on the pictures of a set whose action units are all known, on the CPU.
 
     Parameters
     ----------
@@ -74,10 +73,21 @@ def train_unit_reader(
     known = np.flatnonzero(~np.isnan(faces.units).any(1)) if faces.unit_names else np.zeros(0, np.int64)
     if not len(known):
         raise ValueError("faces: expected pictures with all their action units labelled, got none")
-    o = options
     images, target = faces.images[known], torch.from_numpy((faces.units[known] / MAX_INTENSITY).astype(np.float32))
+
+    def member(own: RecognizerOptions) -> Recognizer:
+        return kept(
+            "units", images, target.numpy(), own, lambda: Recognizer(images.shape[3], target.shape[1]),
+            lambda: _trained(images, target, own, progress),
+        )  # fmt: skip
+
+    return UnitReader(tuple(member(own) for own in each_seed(options)), tuple(faces.unit_names))
+
+
+def _trained(images: np.ndarray, target, o: RecognizerOptions, progress: Progress) -> Recognizer:
+    """One network for pictures (N, H, W, C) uint8 and intensities (N, U) in [0, 1]."""
     with seeded(o.seed):
-        network = Recognizer(images.shape[3], len(faces.unit_names))
+        network = Recognizer(images.shape[3], target.shape[1])
     optimizer = torch.optim.Adam(network.parameters(), o.learning_rate, weight_decay=1e-4)
     with deterministic(o.threads):
         network.train()
@@ -91,7 +101,7 @@ def train_unit_reader(
             loss.backward()
             optimizer.step()
             progress(step + 1, o.steps, "training a reader of action units")
-    return UnitReader(network.eval(), tuple(faces.unit_names))
+    return network.eval()
 
 
 def reading_quality(reader: UnitReader, faces) -> dict:

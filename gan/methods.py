@@ -114,7 +114,11 @@ def load_run(folder, name: str | None = None):
     ------
     ValueError
         If there are no weights, or those of another method.
+    FileNotFoundError
+        If there is no such folder.
     """
+    if not Path(folder).exists():
+        raise FileNotFoundError(f"{folder}: does not exist; expected the folder of a run")
     path = Path(folder) / WEIGHTS if Path(folder).is_dir() else Path(folder)
     if not path.exists():
         raise ValueError(f"{folder}: holds no {WEIGHTS}; train to the end first")

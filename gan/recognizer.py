@@ -40,7 +40,12 @@ class RecognizerOptions:
         Of the labels, in [0, 1).
     seed : int
     threads : int
-        Of torch; 0 leaves them as they are.
+        Of torch in the training; 0 leaves them as they are.  With one, which is fast enough for networks as small as
+        these, what a recognizer says does not hang on how many the caller has.
+    judges : int
+        How many are trained where several are asked together (`jury.train_jury`); one recognizer has no use for it.
+    keep : str
+        Folder in which a jury's trained members are kept and looked for (`kept.kept`); none if empty.
     """
 
     steps: int = 800
@@ -51,7 +56,9 @@ class RecognizerOptions:
     mirror: bool = True
     smoothing: float = 0.1
     seed: int = 0
-    threads: int = 0
+    threads: int = 1
+    judges: int = 3
+    keep: str = ""
 
 
 class Recognizer(nn.Module):
@@ -89,7 +96,7 @@ class Recognizer(nn.Module):
 
     def _apply(self, images, function) -> np.ndarray:
         self.eval()
-        with torch.no_grad():
+        with torch.no_grad(), deterministic(1):
             parts = [function(to_images(images[k : k + 256])) for k in range(0, len(images), 256)]
         return torch.cat(parts).numpy()
 

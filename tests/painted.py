@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from affect3d.cli import app, gan
+from affect3d.cli import app, gan, gan_work
 from affect3d.gan.data import FaceImages
 
 EMOTIONS = ("neutral", "happiness", "surprise")
@@ -31,6 +31,7 @@ def gan_command(monkeypatch, capsys):
     """What runs `affect3d gan` with --json, looks at its status and gives what it printed."""
     if gan not in app.COMMANDS:
         monkeypatch.setattr(app, "COMMANDS", (*app.COMMANDS, gan))
+    monkeypatch.setattr(gan_work, "judges_folder", lambda: "")  # nothing in the cache
 
     def call(*argv, status=0):
         got = app.main(["gan", *map(str, argv), "--json"])

@@ -69,6 +69,23 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run, data, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_the_number_of_threads_holds_for_what_is_trained_before_the_run_too(run, data, tmp_path, monkeypatch):
+    """FESGAN and ExprGAN train the network that compares faces while they are prepared."""
+    import torch
+
+    seen, prepare, before = [], recipe.prepare, torch.get_num_threads()
+
+    def spy(*arguments, **named):
+        seen.append(torch.get_num_threads())
+        return prepare(*arguments, **named)
+
+    monkeypatch.setattr(recipe, "prepare", spy)
+    argv = ["train", "cdaae", "--data", data, "--out", tmp_path / "run", "--dry-run", "--threads"]
+    for threads in (1, 3):
+        run(*argv, threads)
+    assert seen == [1, 3] and torch.get_num_threads() == before
+
+
 def test_people_kept_apart_are_not_trained_on(run, data, trained):
     people = json.loads((trained / "people.json").read_text())
     assert len(people["test"]) == round(0.2 * 12) and sorted(people["train"] + people["test"]) == list(range(12))
@@ -129,6 +146,16 @@ def test_photos_are_edited_to_the_label(run, trained, tmp_path, monkeypatch):
     assert said["outputs"][str(photos[0])].endswith("made/p0_surprise.png")
     assert "labels of neutral" in run("edit", "cdaae", photos[0], "--run", trained, "--to", "joy", status=1)["error"]
     assert "no weights" in run("edit", "cdaae", photos[0], "--run", tmp_path, "--to", "joy", status=1)["error"]
+    gone = run("edit", "cdaae", photos[0], "--run", tmp_path / "gone", "--to", "joy", status=1)["error"]
+    assert "gone: does not exist; expected the folder of a run" in gone
+
+    def no_face(*arguments):
+        raise ValueError("no face was found")
+
+    # a wrong label is told before any face is looked for
+    monkeypatch.setattr(gan_data, "find_points", no_face)
+    for label, said in (("joy", "labels of neutral"), ("surprise", "p0.png: no face was found")):
+        assert said in run("edit", "cdaae", photos[0], "--run", trained, "--to", label, status=1)["error"]
 
 
 def test_photos_are_cut_as_the_faces_of_the_training_were(run, trained, data, tmp_path, monkeypatch):
@@ -352,7 +379,7 @@ def test_a_method_that_makes_faces_neutral_is_measured_on_those():
 
 def test_true_targets_are_measured_as_perfect_and_copies_as_copies():
     faces = painted_faces(8)
-    judges = evaluation.train_judges(faces.select(faces.subject < 6), RecognizerOptions(steps=40, threads=1))
+    judges = evaluation.train_judges(faces.select(faces.subject < 6), RecognizerOptions(steps=40, judges=1))
     unseen = faces.select(faces.subject >= 6)
     pairs = evaluation.evaluation_pairs(unseen)
     source, target = unseen.images[pairs[:, 0]], unseen.images[pairs[:, 1]]
@@ -370,7 +397,7 @@ def test_true_targets_are_measured_as_perfect_and_copies_as_copies():
 
 def test_a_recognizer_learns_its_classes_and_repeats_itself():
     faces = painted_faces(6)
-    options = RecognizerOptions(steps=30, batch=16, threads=1)
+    options = RecognizerOptions(steps=30, batch=16)
     first, second = (train_recognizer(faces.images, faces.expression, options) for _ in range(2))
     unseen = painted_faces(4, seed=5)
     assert (first.predict(unseen.images) == unseen.expression).mean() > 0.9

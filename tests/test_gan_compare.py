@@ -122,7 +122,7 @@ def test_a_method_that_only_makes_faces_neutral_stands_beside_others_on_neutral_
 
 def test_measures_by_target_agree_with_those_of_the_pictures_of_that_target_alone():
     faces = painted_faces(8)
-    judges = evaluation.train_judges(faces.select(faces.subject < 6), RecognizerOptions(steps=15, threads=1))
+    judges = evaluation.train_judges(faces.select(faces.subject < 6), RecognizerOptions(steps=15, judges=2))
     unseen = faces.select(faces.subject >= 6)
     pairs = evaluation.evaluation_pairs(unseen)
     images = np.clip(unseen.images[pairs[:, 1]].astype(int) + np.random.default_rng(0).integers(-9, 9), 0, 255)
@@ -146,3 +146,44 @@ def test_what_each_method_is_able_to_make_is_known():
     for name in ("cdaae", "fesgan", "exprgan"):
         assert methods.able(name, faces, pairs).all()
     assert not methods.able("stoicnet", painted_faces(2), pairs).any()  # nobody's neutral face is known
+
+
+def test_the_3d_route_stands_beside_them_asked_by_affect_and_by_name(run, data, trained, tmp_path, monkeypatch):
+    from affect3d.cli import gan_route3d
+    from affect3d.gan.data import FaceImages
+
+    asked = {}
+
+    def through_3d(wide, faces, crop, pairs, ways, progress=None):
+        """Perfect where it is asked by name, copies where it is asked by affect; no face in the first source."""
+        asked["ways"] = ways
+        failed = pairs[:, 0] == pairs[0, 0]
+        made = [faces.images[pairs[:, 0]], faces.images[pairs[:, 1]] ^ np.uint8(1)]
+        return tuple(gan_route3d.RouteResult(images, failed) for images in made[: len(ways)])
+
+    monkeypatch.setattr(gan_route3d, "through_3d", through_3d)
+    faces = FaceImages.load(data)
+    wide = dataclasses.replace(faces, images=faces.images.repeat(3, 1).repeat(3, 2))
+    wide.save(tmp_path / "wide.safetensors")
+    gan_crop.record_crop(tmp_path / "wide.safetensors", CropOptions(48, margin=0.5))
+    argv = ["compare", trained, "--judges", 1, "--judge-steps", 30, "--threads", 1]
+    found = run(*argv, "--out", tmp_path / "p.html", "--wide", tmp_path / "wide.safetensors")
+    by_affect, by_name = (found[name]["measures"]["all targets"] for name in ("3D route", "3D route, by label"))
+    assert by_affect["changed"]["gain"] == 0 and by_name["changed"]["gain"] > 20
+    assert by_affect["no_face_found"] == by_name["no_face_found"] == 2 / 12
+    assert [len(way) for way in asked["ways"]] == [12 + 6] * 2
+    assert {query.name for query in asked["ways"][1]} == {*EMOTIONS}
+    assert all(-1 <= query.valence <= 1 for query in asked["ways"][0])
+    page = (tmp_path / "p.html").read_text()
+    assert "<th>3D route</th><th>3D route, by label</th>" in page and "asked by the name of the expression" in page
+
+
+def test_expressions_without_a_known_name_leave_the_3d_route_one_way_to_be_asked(monkeypatch):
+    from affect3d.cli import gan_compare_work, gan_route3d
+
+    faces = painted_faces(2)
+    far = np.full(len(faces), 0.3)
+    monkeypatch.setattr(gan_route3d, "through_3d", lambda *a, **k: (gan_route3d.RouteResult(faces.images, far > 1),))
+    unnamed = dataclasses.replace(faces, expression_names=("calm?", "squint", "scream"), valence=far, arousal=far)
+    pairs = np.array([[0, 1], [1, 2]])
+    assert list(gan_compare_work._route(None, CropOptions(16), unnamed, pairs, pairs)) == ["3D route"]

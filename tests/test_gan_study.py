@@ -1,6 +1,8 @@
 """FESR with few training people: the split, the shared first stage, the table, and the command."""
 
 import json
+import multiprocessing
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from affect3d.gan.checkpoint import read_header  # noqa: E402
 from affect3d.gan.data import FaceImages  # noqa: E402
 from affect3d.gan.fesgan import recipe  # noqa: E402
 from affect3d.gan.fesgan.study import (  # noqa: E402
-    FewPeopleOptions, _difference, features_of, few_people_split, recognition_study, recognized,
+    FewPeopleOptions, _cpu_seconds, _difference, features_of, few_people_split, recognition_study, recognized,
 )  # fmt: skip
 from affect3d.gan.identity import LightCNNOptions, load_light_cnn  # noqa: E402
 from affect3d.gan.training import TrainOptions, train  # noqa: E402
@@ -153,7 +155,7 @@ def test_options_out_of_range_are_refused(wrong, said):
         options(**wrong)
 
 
-def test_the_command_writes_the_table(tmp_path, capsys):
+def test_the_command_writes_the_table(tmp_path, capsys, monkeypatch):
     assert gan.gan_recognize.VARIANTS == tuple(FewPeopleOptions().variants)
     barred_faces().save(tmp_path / "f.safetensors")
 
@@ -174,3 +176,62 @@ def test_the_command_writes_the_table(tmp_path, capsys):
     assert "NAME=VALUE" in run(*argv, "--set", "width", status=2)["error"]
     other = [a if a != tmp_path / "s" else tmp_path / "other" for a in argv]
     assert "expected" in run(*other, "--set", "depth=3", status=2)["error"]
+    assert "excludes --data" in run(*argv, "--size", 32, status=2)["error"]
+    # where it runs is said as for `train`, and is one and the same for all cells of a folder
+    refused = run(*argv, "--precision", "bf16", "--device", "cpu", status=1)["error"]
+    assert "machine.precision was '32', now 'bf16'" in refused
+    asked = []
+
+    def study(faces, options, folder, machine, progress):
+        asked.append((machine.device, machine.precision, machine.devices, machine.threads))
+        return said
+
+    monkeypatch.setattr("affect3d.gan.fesgan.study.recognition_study", study)
+    run(*argv, "--precision", "bf16", "--device", "cpu", "--devices", 2)
+    assert asked == [("cpu", "bf16", 2, 1)]
+
+
+def test_the_study_runs_on_several_devices_and_a_folder_keeps_to_their_number(tmp_path):
+    pytest.importorskip("lightning_fabric", reason="several processes need Lightning Fabric")
+    from dataclasses import replace
+
+    found = recognition_study(barred_faces(), options(seeds=1), tmp_path / "s", replace(RUN, devices=2))
+    with pytest.raises(ValueError, match="machine.devices was 2, now 1"):
+        recognition_study(barred_faces(), options(seeds=1), tmp_path / "s", RUN)
+    assert 0 <= found["variants"]["JL"]["mean"] <= 1
+    summary = json.loads((tmp_path / "s" / "s0" / "JL" / "summary.json").read_text())
+    assert summary["devices"] == 2 and summary["steps"] == 5
+
+
+def test_seconds_of_copies_of_the_process_are_counted():
+    """They are not in `time.process_time`, by which a training on several devices would seem to cost nothing."""
+    before, own = _cpu_seconds(), time.process_time()
+    worker = multiprocessing.get_context("fork").Process(target=_busy)
+    worker.start()
+    worker.join()
+    assert _cpu_seconds() - before > 0.15 > time.process_time() - own
+
+
+def _busy():
+    began = time.process_time()
+    while time.process_time() - began < 0.2:
+        pass
+
+
+def test_without_a_set_as_many_people_are_rendered_as_are_needed(tmp_path, monkeypatch, capsys):
+    from affect3d.synthesis import rendered_people
+
+    made = []
+
+    def make_data(people, size, *more, **named):
+        made.append((people, size))
+        return barred_faces(people)
+
+    monkeypatch.setattr(rendered_people, "make_data", make_data)
+    argv = ["gan", "recognize", "--out", str(tmp_path / "s"), "--people", "3", "--test-people", "4", "--size", "16"]
+    argv += ["--variants", "BASELINE", "--seeds", "1", "--identity-steps", "1", "--batch", "4", "--threads", "1"]
+    argv += ["--identity-people", "5", "--set", "width=4", "--set", "code=4", "--set", "steps_joint=1", "--json"]
+    for _ in range(2):  # the second time they are there
+        assert app.main(argv) == 0, capsys.readouterr().err
+    assert made == [(12, 16)] and json.loads(capsys.readouterr().out.splitlines()[-1])["people"] == 3
+    assert len(FaceImages.load(tmp_path / "s" / "faces.safetensors").subjects) == 12

@@ -6,8 +6,10 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from affect3d.cli import gan_compare, gan_recognize, numbers
+from affect3d.cli import gan_compare, gan_read, gan_recognize, numbers
 from affect3d.cli.errors import UsageError
+from affect3d.cli.gan_machine import add_machine
+from affect3d.cli.gan_settings import named_texts
 from affect3d.cli.report import Report
 
 __all__ = [
@@ -22,6 +24,7 @@ rendered from the built-in head.  Needs the extra affect3d[torch]."""
 EPILOG = """\
 examples:
   affect3d gan make-data --people 250 --size 32 --out faces.safetensors
+  affect3d gan read-data rafd /where/RaFD/lies --size 32 --out rafd.safetensors
   affect3d gan train cdaae --data faces.safetensors --set variant=N2 --set steps=3000 --out run
   affect3d gan edit cdaae --run run --to happiness me.jpg --out happy.png
   affect3d gan evaluate cdaae --run run
@@ -36,8 +39,6 @@ METHODS = ("cdaae", "fesgan", "stoicnet", "exprgan")
 #: Those of `affect3d.synthesis.rendered_people`.
 KINDS = ("emotions", "units", "sequences")
 EMOTION_SETS = ("rafd", "ck+", "oulu-casia", "tfd")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("32", "bf16")
 ALIGNS = ("each", "take")
 CROP_HELP = "a method's name, or align=procrustes,margin=0.12,lift=0.09 (the default)"
 
@@ -159,7 +160,7 @@ class EvaluateOptions:
         Use all people of `data`, not those kept apart in training.
     pairs : int
         At most.
-    judge_steps, seed, threads : int
+    judge_steps, judges, seed, threads : int
     """
 
     method: str
@@ -169,6 +170,7 @@ class EvaluateOptions:
     everybody: bool = False
     pairs: int = 4000
     judge_steps: int = 800
+    judges: int = 3
     seed: int = 0
     threads: int = 0
 
@@ -192,6 +194,8 @@ def add_parser(commands, common) -> None:
     make.add_argument("--crop", metavar="C", help=CROP_HELP)
     make.set_defaults(run=_make_data)
 
+    gan_read.add_action(actions, common, CROP_HELP)
+
     train = actions.add_parser("train", parents=[common], help="train a method", allow_abbrev=False)
     train.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
     train.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
@@ -206,11 +210,7 @@ def add_parser(commands, common) -> None:
     train.add_argument("--seed", type=numbers.whole(0, 2**31 - 1), default=0)
     train.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     _add_rendering(train.add_argument_group("rendered faces, where --data is left out"), "render_")
-    group = train.add_argument_group("machine")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="default: a GPU of NVIDIA, or else the CPU")
-    group.add_argument("--precision", choices=PRECISIONS, default="32", help="bits of what layers compute (default 32)")
-    group.add_argument("--devices", type=numbers.whole(1, 1024), default=1, metavar="N", help="that share each batch")
-    group.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch (default: its own choice)")
+    add_machine(train)
     group = train.add_argument_group("how often, in steps")
     group.add_argument("--log-every", type=numbers.whole(1, 10**9), default=50, metavar="N")
     group.add_argument("--sample-every", type=numbers.whole(0, 10**9), default=500, metavar="N", help="0: never")
@@ -273,7 +273,7 @@ def read_train(a) -> TrainCommand:
         raise UsageError(f"--out: expected a folder, got the file {a.out!r}")
     return TrainCommand(
         method=a.method, out=a.out, rendered=_rendering(a, str(Path(a.out) / "faces.safetensors")), data=a.data,
-        crop=a.crop, settings=tuple(_setting(text) for text in a.set), batch=a.batch,
+        crop=a.crop, settings=named_texts(a.set), batch=a.batch,
         test_share=0.2 if a.test_share is None else a.test_share, fold=a.fold, seed=a.seed, threads=a.threads,
         log_every=a.log_every, sample_every=a.sample_every, checkpoint_every=a.checkpoint_every,
         device=a.device, precision=a.precision, devices=a.devices, dry_run=a.dry_run,
@@ -302,7 +302,7 @@ def read_evaluate(a) -> EvaluateOptions:
     if a.everybody and a.data is None:
         raise UsageError("--everybody goes with --data only: those of the training must not judge it")
     return EvaluateOptions(
-        a.method, a.folder, a.data, a.out, a.everybody, a.pairs, a.judge_steps, a.seed, a.threads
+        a.method, a.folder, a.data, a.out, a.everybody, a.pairs, a.judge_steps, a.judges, a.seed, a.threads
     )
 
 
@@ -317,13 +317,6 @@ def _rendering(a, out: str) -> MakeDataOptions:
         raise UsageError("--frames goes with the kinds units and sequences only")
     given["skins"] = tuple(given["skins"] or ())
     return MakeDataOptions(out, a.people or 250, a.size or 32, kind, a.emotions or "rafd", a.seed, a.jobs, **given)
-
-
-def _setting(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise UsageError(f"--set: expected NAME=VALUE, got {text!r}")
-    return name, value
 
 
 def _share(text: str) -> float:

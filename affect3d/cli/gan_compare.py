@@ -29,7 +29,7 @@ class CompareOptions:
         People of the table of recognition with added pictures, 0 for all; no table if left out.
     augment_seeds : int
     tsne : bool
-    pairs, judge_steps, seed, threads : int
+    pairs, judge_steps, judges, seed, threads : int
         As in `EvaluateOptions`.
     """
 
@@ -42,6 +42,7 @@ class CompareOptions:
     tsne: bool = False
     pairs: int = 4000
     judge_steps: int = 800
+    judges: int = 3
     seed: int = 0
     threads: int = 0
 
@@ -76,8 +77,11 @@ def add_judging(parser) -> None:
     parser.add_argument(
         "--judge-steps", type=numbers.whole(1, 10**6), default=800, metavar="N", help="of training the recognizers"
     )
+    parser.add_argument(
+        "--judges", type=numbers.whole(1, 100), default=3, metavar="N", help="recognizers of a kind, asked together"
+    )
     parser.add_argument("--seed", type=numbers.whole(0, 2**31 - 1), default=0)
-    parser.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch")
+    parser.add_argument("--threads", type=numbers.whole(0, 1024), default=0, help="of torch; judges have one")
 
 
 def read_compare(a) -> CompareOptions:
@@ -87,8 +91,8 @@ def read_compare(a) -> CompareOptions:
     if len(set(names)) < len(names):
         raise UsageError(f"RUN: expected folders of different names, which head the columns, got {', '.join(names)}")
     return CompareOptions(
-        tuple(a.runs), a.out, a.data, a.wide, a.augment, a.augment_seeds, a.tsne, a.pairs, a.judge_steps, a.seed,
-        a.threads,
+        tuple(a.runs), a.out, a.data, a.wide, a.augment, a.augment_seeds, a.tsne, a.pairs, a.judge_steps, a.judges,
+        a.seed, a.threads,
     )  # fmt: skip
 
 

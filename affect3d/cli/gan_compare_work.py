@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from affect3d.cli.gan_crop import crop_from, crop_of_file
-from affect3d.cli.gan_work import PEOPLE, need_torch, read_people, run_data
+from affect3d.cli.gan_work import PEOPLE, judge_options, need_torch, read_people, run_data
 from affect3d.cli.outputs import check_output
 from affect3d.cli.report import Report
 from affect3d.progress import terminal
 
 __all__ = ["ROUTE", "compare_runs"]
 
-#: Heading of the 3D route.
-ROUTE = "3D route"
+#: Heading of the 3D route, asked by valence and arousal; by a label it stands beside.
+ROUTE, BY_LABEL = "3D route", "3D route, by label"
 
 #: Groups of targets.
 ALL, NEUTRAL = "all targets", "neutral targets"
@@ -38,7 +39,6 @@ def compare_runs(options) -> Report:
     from affect3d.gan.evaluation import train_judges
     from affect3d.io.json_file import write_json
     from affect3d.gan.methods import able, load_run, recipe
-    from affect3d.gan.recognizer import RecognizerOptions
 
     page, numbers = Path(options.out), Path(options.out).with_suffix(".json")
     check_output(page)
@@ -59,8 +59,9 @@ def compare_runs(options) -> Report:
     names = [method.name for method, _ in loaded] + ([] if wide is None else [ROUTE])
     pairs, groups = _groups(names, unseen, options.pairs, np.random.default_rng(options.seed))
     shown, compared, made_by = shown_pairs(unseen), [], {}
+    judging = judge_options(options)
     with deterministic(options.threads):
-        judges = train_judges(seen, RecognizerOptions(steps=options.judge_steps, seed=options.seed), terminal)
+        judges = train_judges(seen, judging, terminal)
         for run, (method, plan) in zip(runs, loaded):
             makes = able(method.name, unseen, np.concatenate([pairs, shown]))
             own, look = makes[: len(pairs)], makes[len(pairs) :]
@@ -71,16 +72,16 @@ def compare_runs(options) -> Report:
             measures = _measures(unseen, pairs, made[: len(pairs)], own, groups, judges)
             compared.append(Compared(run.name, measures, made[len(pairs) :], look))
         if wide is not None:
-            made, failed = _route(*wide, unseen, pairs, shown)
-            measures = _measures(unseen, pairs, made[: len(pairs)], np.ones(len(pairs), bool), groups, judges)
-            for group, rows in groups.items():
-                measures[group]["no_face_found"] = float(failed[: len(pairs)][rows].mean())
-            made_by[ROUTE] = pairs, made[: len(pairs)]
-            compared.append(Compared(ROUTE, measures, made[len(pairs) :], np.ones(len(shown), bool)))
+            for name, (made, failed) in _route(*wide, unseen, pairs, shown).items():
+                measures = _measures(unseen, pairs, made[: len(pairs)], np.ones(len(pairs), bool), groups, judges)
+                for group, rows in groups.items():
+                    measures[group]["no_face_found"] = float(failed[: len(pairs)][rows].mean())
+                made_by[name] = pairs, made[: len(pairs)]
+                compared.append(Compared(name, measures, made[len(pairs) :], np.ones(len(shown), bool)))
         sections, more = _sections(options, runs, loaded, seen, unseen, judges, made_by)
     notes = (
-        f"{len(unseen.subjects)} people whom no method has seen; recognizers trained on true pictures of "
-        f"{len(seen.subjects)} others.",
+        f"{len(unseen.subjects)} people whom no method has seen; {options.judges} recognizers of a kind, asked "
+        f"together, trained on true pictures of {len(seen.subjects)} others.",
         "Runs: " + "; ".join(
             f"{run.name} is {plan['method']} after {sum(stage['steps'] for stage in plan['stages']):,} steps"
             for run, (_, plan) in zip(runs, loaded)
@@ -95,12 +96,17 @@ def compare_runs(options) -> Report:
             "asked by the valence and arousal of the word for the "
             "target's expression, cut out as the others are.",
         )
+        if compared[-1].name == BY_LABEL:
+            notes += (
+                f"{BY_LABEL}: the same, asked by the name of the expression (--expression). Its table of action units "
+                "is that by which rendered people show expressions, so on these it knows what others have to learn.",
+            )
     write_comparison(page, unseen, shown, compared, notes, sections)
     data = {
-        "command": "gan compare", "data": faces.source, "people": len(unseen.subjects),
+        "command": "gan compare", "options": asdict(options), "data": faces.source, "people": len(unseen.subjects),
         "runs": {str(run): {"method": plan["method"], "method_options": plan["method_options"], "measures": c.measures}
                  for run, (_, plan), c in zip(runs, loaded, compared)},
-        **({ROUTE: {"measures": compared[-1].measures}} if wide is not None else {}), **more,
+        **{c.name: {"measures": c.measures} for c in compared[len(runs) :]}, **more,
         "outputs": {"page": str(page), "numbers": str(numbers)},
     }  # fmt: skip
     write_json(numbers, data)
@@ -164,14 +170,22 @@ def _wide(path, unseen, people: dict):
     return wide, narrow
 
 
-def _route(wide, crop, unseen, pairs, shown) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of the 3D route for `pairs`, then for the rows that are shown, and where it found no face."""
-    from affect3d.affect import default_statistics
-    from affect3d.cli.gan_route3d import through_3d
+def _route(wide, crop, unseen, pairs, shown) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By heading: pictures of the 3D route for `pairs`, then for the rows that are shown, and where it found no face.
+
+    Asked by valence and arousal, and by the names of the expressions where all of them are known.
+    """
+    from affect3d.affect import default_statistics, express
+    from affect3d.cli.gan_route3d import asked_affect, asked_expressions, through_3d
 
     # together, so that each source is fitted once
-    result = through_3d(wide, unseen, crop, np.concatenate([pairs, shown]), default_statistics(), progress=terminal)
-    return result.images, result.failed
+    every, statistics = np.concatenate([pairs, shown]), default_statistics()
+    asked = {ROUTE: [express(statistics, *map(float, pair)) for pair in asked_affect(unseen, every[:, 1])]}
+    named = asked_expressions(unseen, every[:, 1])
+    if named is not None:
+        asked[BY_LABEL] = named
+    results = through_3d(wide, unseen, crop, every, tuple(asked.values()), progress=terminal)
+    return {name: (result.images, result.failed) for name, result in zip(asked, results)}
 
 
 def _sections(options, runs, loaded, seen, unseen, judges, made_by):

@@ -12,6 +12,7 @@ __all__ = ["crop_of_file", "crop_from", "read_crop", "record_crop"]
 
 #: Key in the header of a set's file, beside that of the set itself.
 _KEY = "affect3d_crop"
+_MADE = "affect3d_options"
 
 
 def read_crop(text: str, size: int, channels: int = 3):
@@ -64,8 +65,8 @@ def crop_from(values: dict):
         raise ValueError(f"crop: expected the options of a crop, got {values!r} ({error})") from None
 
 
-def record_crop(path, crop) -> None:
-    """Add the crop to the header of a set's file; readers of sets pass over it."""
+def record_crop(path, crop, options: dict | None = None) -> None:
+    """Add the crop, and the `options` by which the set was made, to the header of its file; readers pass over them."""
     from safetensors import safe_open
     from safetensors.numpy import save_file
 
@@ -74,7 +75,8 @@ def record_crop(path, crop) -> None:
     with safe_open(path, framework="numpy") as file:
         header, arrays = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata={**header, _KEY: json.dumps(asdict(crop), sort_keys=True)})
+        more = {} if options is None else {_MADE: json.dumps(options, sort_keys=True)}
+        save_file(arrays, temporary, metadata={**header, _KEY: json.dumps(asdict(crop), sort_keys=True), **more})
 
 
 def crop_of_file(path):

@@ -11,7 +11,7 @@ from affect3d.affect.tables import emotion_terms, face_ratings
 from affect3d.gan.data.crops import CropOptions, crop_transform
 from affect3d.progress import Progress, silent
 
-__all__ = ["RouteResult", "WideFaces", "asked_affect", "narrow_window", "through_3d"]
+__all__ = ["RouteResult", "WideFaces", "asked_affect", "asked_expressions", "narrow_window", "through_3d"]
 
 #: Words for what sets of faces call their expressions.  Rated faces of surprise are not pleased, as "surprised" is.
 _WORDS = {
@@ -92,17 +92,14 @@ def asked_affect(faces, rows) -> np.ndarray:
         If a row has neither.
     """
     terms = {term.name: (term.valence, term.arousal) for term in emotion_terms()}
-    ratings, asked = face_ratings(), np.empty((len(rows), 2))
-    rest = np.array(ratings["neutral"])
+    asked = np.empty((len(rows), 2))
     for k, row in enumerate(rows):
         name = faces.expression_names[faces.expression[row]] if faces.expression[row] >= 0 else ""
         own = np.array([faces.valence[row], faces.arousal[row]])
         if name == "neutral":
             asked[k] = 0.0
         elif name in _WORDS:
-            way = np.array(ratings[_RATED.get(name, name)]) - rest
-            far = np.clip((own - rest) @ way / (way @ way), 0, 1) if np.isfinite(own).all() else 1.0
-            asked[k] = far * np.array(terms[_WORDS[name]])
+            asked[k] = _far(faces, row, name) * np.array(terms[_WORDS[name]])
         elif np.isfinite(own).all():
             asked[k] = own
         else:
@@ -112,10 +109,35 @@ def asked_affect(faces, rows) -> np.ndarray:
     return asked
 
 
+def asked_expressions(faces, rows) -> list | None:
+    """A `NamedExpression` for what each of the rows of a set shows, or None where one of them has no known name.
+
+    Its strength is how far the row's own valence and arousal are on the way from the rated neutral face to the rated
+    expression, as in `asked_affect`; 1 where it has none.
+    """
+    from affect3d.affect.named import known_expressions, named_expression
+
+    names = [faces.expression_names[faces.expression[row]] if faces.expression[row] >= 0 else "" for row in rows]
+    if not {*names} <= {*known_expressions()}:
+        return None
+    return [named_expression(name, _far(faces, row, name)) for name, row in zip(names, rows)]
+
+
+def _far(faces, row, name: str) -> float:
+    """How far a row's valence and arousal are from the rated neutral face to the rated expression, in [0, 1]."""
+    ratings, own = face_ratings(), np.array([faces.valence[row], faces.arousal[row]])
+    rated = ratings.get(_RATED.get(name, name))
+    if rated is None or name == "neutral" or not np.isfinite(own).all():
+        return 1.0
+    rest = np.array(ratings["neutral"])
+    way = np.array(rated) - rest
+    return float(np.clip((own - rest) @ way / (way @ way), 0, 1))
+
+
 def through_3d(
-    wide: WideFaces, faces, crop: CropOptions, pairs: np.ndarray, statistics, model=None, progress: Progress = silent
-) -> RouteResult:
-    """The sources of `pairs` with the affect of the targets (`asked_affect`), by `synthesis.Portrait`.
+    wide: WideFaces, faces, crop: CropOptions, pairs: np.ndarray, asked, model=None, progress: Progress = silent
+) -> tuple[RouteResult, ...]:
+    """The sources of `pairs` with what is asked of each, by `synthesis.Portrait`.
 
     The head is fitted once for each source.  The result is cut out by its own landmarks, as the faces of the set were
     by theirs.  What differs between the detector's idea of the 68 points and the set's is taken from the source, where
@@ -125,50 +147,56 @@ def through_3d(
     ----------
     wide : WideFaces
     faces : FaceImages
-        With expressions, or valence and arousal.
     crop : CropOptions
         Of `faces`.
     pairs : (P, 2) int array
         Rows of source and target.
-    statistics : ClassStatistics
-        Which answer for valence and arousal.
+    asked : sequence of sequences of AffectQuery or NamedExpression
+        Ways to ask, each with one for every pair.
     model : MorphableModel, optional
         The default head.
     progress : callable
 
+    Returns
+    -------
+    tuple of RouteResult
+        One for each way.
+
     Raises
     ------
     ValueError
-        If the sets do not belong together, or a target has nothing to be asked by.
+        If the sets do not belong together, or a way has not one answer for each pair.
     """
     from affect3d.detect import NoFaceError
     from affect3d.synthesis.portrait import Portrait
 
     wide.check(faces, crop)
-    asked = asked_affect(faces, pairs[:, 1])
+    if any(len(way) != len(pairs) for way in asked):
+        raise ValueError(f"asked: expected {len(pairs)} in each way, got {', '.join(str(len(way)) for way in asked)}")
     if model is None:
         from affect3d.model.load import load_model
 
         model = load_model("default", progress)
-    made = faces.images[pairs[:, 0]].copy()
+    made = [faces.images[pairs[:, 0]].copy() for _ in asked]
     failed, done = np.zeros(len(pairs), bool), 0
     inside = narrow_window(wide.crop, crop)
     for source in np.unique(pairs[:, 0]):
         own = np.flatnonzero(pairs[:, 0] == source)
         try:
             portrait = Portrait.from_photo(_colour(wide.faces.images[source]), model)
+            inside_source = inside @ np.linalg.inv(_window(portrait, crop))
         except NoFaceError:
             failed[own] = True
             portrait = None
         for k in own:
-            if portrait is not None:
-                result = portrait.express(*map(float, asked[k]), statistics)
-                seen = _window(portrait, crop)
-                moved = crop_transform(result.landmarks.points[:, :2], crop).matrix()
-                made[k] = _cut(result.image, inside @ np.linalg.inv(seen) @ moved, crop)
+            for images, way in zip(made, asked):
+                if portrait is not None:
+                    result = portrait.show(way[k])
+                    moved = crop_transform(result.landmarks.points[:, :2], crop).matrix()
+                    images[k] = _cut(result.image, inside_source @ moved, crop)
             done += 1
             progress(done, len(pairs), "the 3D route")
-    return RouteResult(made, failed)
+    return tuple(RouteResult(images, failed) for images in made)
 
 
 def _window(portrait, crop) -> np.ndarray:

@@ -11,13 +11,14 @@ import numpy as np
 
 from affect3d.cli.errors import UsageError
 from affect3d.cli.gan_crop import crop_from, crop_of_file, read_crop, record_crop
+from affect3d.cli.gan_settings import typed_settings
 from affect3d.cli.outputs import check_output
 from affect3d.cli.report import Report
 from affect3d.progress import terminal
 
 __all__ = [
-    "PEOPLE", "edit_photos", "evaluate_run", "make_faces", "need_torch", "read_people", "read_settings", "run_data",
-    "split_people", "train_method",
+    "PEOPLE", "edit_photos", "evaluate_run", "judge_options", "make_faces", "need_torch", "read_people",
+    "read_settings", "run_data", "split_people", "train_method",
 ]  # fmt: skip
 
 #: Beside a run: who was trained on and who was kept apart, and how their faces were cut out.
@@ -48,6 +49,7 @@ def train_method(options) -> Report:
     """Train, or go on (`TrainCommand`); with ``dry_run`` only say what would be done."""
     need_torch()
     from affect3d.io.json_file import write_json
+    from affect3d.gan.determinism import deterministic
     from affect3d.gan.methods import recipe
     from affect3d.gan.training import TrainOptions, describe, train
 
@@ -77,7 +79,8 @@ def train_method(options) -> Report:
             settings["identity_steps"] = 1  # its weights do not show in the plan
     try:
         batch = {} if options.batch is None else {"batch": options.batch}
-        method, batches = module.prepare(kept, settings, seed=options.seed, **batch)
+        with deterministic(options.threads):  # an identity network may be trained here
+            method, batches = module.prepare(kept, settings, seed=options.seed, **batch)
     except ValueError as error:
         if str(error).startswith("settings:"):
             raise UsageError(f"--set: {error}") from None
@@ -120,6 +123,8 @@ def edit_photos(options) -> Report:
         raise UsageError("--out: two photos would be written to one file; give them different names")
     for name in names:
         check_output(name)
+    # a label that the method does not have is found before any face is looked for
+    recipe(options.method).edit(method, np.zeros((1, size, size, channels), np.uint8), target)
     for photo, name in zip(options.photos, names):
         pixels = read_image(photo).pixels
         try:
@@ -142,7 +147,6 @@ def evaluate_run(options) -> Report:
     from affect3d.gan.logs import write_samples
     from affect3d.io.json_file import write_json
     from affect3d.gan.methods import judged_pairs, load_run, recipe
-    from affect3d.gan.recognizer import RecognizerOptions
     from affect3d.io.atomic import atomic_path
 
     run = Path(options.run)
@@ -159,8 +163,10 @@ def evaluate_run(options) -> Report:
         unseen = faces.select(np.isin(faces.subject, people["test"]))
         if not len(unseen):
             raise ValueError(f"{run}: nobody was kept apart in training; give other people with --data and --everybody")
+    if options.data:
+        _refuse_trained_on(options.data, seen, unseen)
     module = recipe(options.method)
-    judging = RecognizerOptions(steps=options.judge_steps, seed=options.seed)
+    judging = judge_options(options)
     with deterministic(options.threads):
         judges = train_judges(seen, judging, terminal)
         pairs = judged_pairs(options.method, unseen, options.pairs, np.random.default_rng(options.seed))
@@ -179,11 +185,28 @@ def evaluate_run(options) -> Report:
             Path(temporary).write_bytes(content)
     data = {
         "command": "gan evaluate", "method": options.method, "method_options": plan["method_options"],
-        "trained_on": len(people["train"]), "data": unseen.source, **measures, **more,
+        "options": dataclasses.asdict(options), "trained_on": len(people["train"]), "data": unseen.source, **measures,
+        **more,
         "outputs": {"report": str(out / "evaluation.json"), **{n: str(out / f"{n}.png") for n in (*figures, *plots)}},
     }  # fmt: skip
     write_json(out / "evaluation.json", data)
     return Report(data, _measure_lines(data, lines))
+
+
+def judge_options(options):
+    """`RecognizerOptions` of `EvaluateOptions` or `CompareOptions`; judges are kept in the cache."""
+    from affect3d.gan.recognizer import RecognizerOptions
+
+    return RecognizerOptions(
+        steps=options.judge_steps, seed=options.seed, judges=options.judges, keep=str(judges_folder())
+    )
+
+
+def judges_folder() -> Path:
+    """Where trained judges are kept; a few megabytes each, and safe to remove."""
+    from affect3d.assets import cache_folder
+
+    return cache_folder() / "judges"
 
 
 def split_people(faces, share: float, seed: int, fold: tuple[int, int] | None = None):
@@ -252,7 +275,9 @@ def _rendered_crop(options):
 
 def _save_faces(faces, options) -> None:
     faces.save(options.out)
-    record_crop(options.out, _rendered_crop(options))
+    # without what changes no picture, so that the same set has the same bytes
+    made = {name: value for name, value in dataclasses.asdict(options).items() if name not in ("out", "jobs")}
+    record_crop(options.out, _rendered_crop(options), made)
 
 
 def _crop(options, faces) -> dict:
@@ -302,21 +327,18 @@ def _faces(options, out: Path):
 
 def read_settings(module, given) -> dict:
     """Texts of --set, (name, text) each, as values of the types that the options of a recipe have."""
-    kinds = typing.get_type_hints(module.OPTIONS)
-    settings = {}
-    for name, text in given:
-        kind = kinds.get(name, str)
-        try:
-            if kind is bool:
-                settings[name] = {"true": True, "false": False}[text.lower()]
-            elif kind in (int, float, str):
-                settings[name] = kind(text)
-            else:
-                raise ValueError
-        except (KeyError, ValueError):
-            wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "another option")
-            raise UsageError(f"--set: expected {wanted} for {name}, got {text!r}") from None
-    return settings
+    return typed_settings(given, typing.get_type_hints(module.OPTIONS))
+
+
+def _refuse_trained_on(path, seen, unseen) -> None:
+    """Raise ValueError if a picture of people of the training is among those that are to judge it."""
+    known = {picture.tobytes() for picture in seen.images} if seen.size == unseen.size else set()
+    rows = [row for row, picture in enumerate(unseen.images) if picture.tobytes() in known]
+    if rows:
+        raise ValueError(
+            f"{path}: {len(rows)} of {len(unseen)} pictures were trained on, the first of person "
+            f"{unseen.subject[rows[0]]}, so that the test would leak; give other people"
+        )
 
 
 def _same_people(path: Path, people: dict) -> None:
@@ -335,11 +357,14 @@ def read_people(path: Path) -> dict:
             raise ValueError
         if not all(isinstance(people[k], str) for k in ("data", "source")):
             raise ValueError
-        return people
+        both = sorted({*people["train"]} & {*people["test"]})
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: does not exist; is this the folder of a run?") from None
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"{path}: is no list of the people of a run") from None
+    if both:
+        raise ValueError(f"{path}: person {both[0]} was trained on and kept apart, so that a test would leak")
+    return people
 
 
 def run_data(run: Path, name: str) -> Path:

@@ -123,7 +123,7 @@ class AugmentationRow:
 
 def augmentation_table(
     method: ExprGAN, images: np.ndarray, labels: np.ndarray, test_images: np.ndarray, test_labels: np.ndarray,
-    per_class=(0, 500, 1000, 5000, 10000), steps: int = 1000, batch: int = 48, seed: int = 0, threads: int = 0,
+    per_class=(0, 500, 1000, 5000, 10000), steps: int = 1000, batch: int = 48, seed: int = 0, threads: int = 1,
     progress: Progress = silent,
 ) -> tuple[AugmentationRow, ...]:  # fmt: skip
     """Table 1: accuracy on other people of a classifier trained on true and synthetic pictures.

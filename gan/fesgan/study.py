@@ -10,8 +10,8 @@ for itself.
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def recognition_study(
     folder : str or Path
         Gets ``s{seed}/{variant}/`` with a run as `training.train` leaves it and its recognition.json, and table.json.
     run : TrainOptions
-        Its seed is replaced by that of the cell.
+        Its seed is replaced by that of the cell; precision and number of devices are the same for all of a folder.
     progress : callable
 
     Returns
@@ -146,7 +146,7 @@ def recognition_study(
         If there are too few people, the folder holds cells with other options or data or another run, or another run
         is at work in it.
     """
-    run_folder = _run_folder(Path(folder), faces, options)
+    run_folder = _run_folder(Path(folder), faces, options, run)
     with one_run(run_folder) as folder:
         cells = _cells(faces, options, folder, run, progress)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
@@ -178,11 +178,12 @@ def _batched(method, images, function) -> np.ndarray:
     return torch.cat(parts).numpy()
 
 
-def _run_folder(folder: Path, faces, options: FewPeopleOptions) -> RunFolder:
+def _run_folder(folder: Path, faces, options: FewPeopleOptions, run: TrainOptions) -> RunFolder:
     """What all cells of a folder have in common."""
     shared = {k: v for k, v in plain(options).items() if k not in ("variants", "seeds", "first_seed")}
     data = fingerprint(faces.images, faces.expression, faces.subject)
-    return RunFolder(folder, "gan recognize", {"data": data, "options": shared})
+    machine = {"precision": run.precision, "devices": run.devices}
+    return RunFolder(folder, "gan recognize", {"data": data, "options": shared, "machine": machine})
 
 
 def _cells(faces, options: FewPeopleOptions, folder: Path, run: TrainOptions, progress: Progress) -> dict:
@@ -213,7 +214,7 @@ def _run_cell(split, options, folder, variant, seed, run: TrainOptions, progress
     run = replace(run, seed=seed)
     cell = folder / variant
     cell.mkdir(parents=True, exist_ok=True)
-    began = time.process_time()
+    began = _cpu_seconds()
     with deterministic(run.threads):
         identity = _identity(split, options, folder, seed, progress)
 
@@ -227,7 +228,7 @@ def _run_cell(split, options, folder, variant, seed, run: TrainOptions, progress
         shared = _first_stage(built, folder / "pretrain", run, progress)
         if not (cell / CHECKPOINT).exists():
             _continue_from(folder / "pretrain", cell, built, method, batches, run)
-    spent = time.process_time()
+    spent = _cpu_seconds()
     train(method, batches, run, cell, progress)
     method.networks["R"].to("cpu"), method.networks["F_id"].to("cpu")
     load_weights(cell / WEIGHTS, method.networks)
@@ -240,8 +241,8 @@ def _run_cell(split, options, folder, variant, seed, run: TrainOptions, progress
         "training_accuracy": metrics.accuracy(split.train.expression, known), "pictures": int(label.sum()),
         "confusion": metrics.confusion_matrix(true[label], guess[label], len(split.test.expression_names)).tolist(),
         "people": split.train.subjects.tolist(), "test_people": split.test.subjects.tolist(),
-        "cpu_seconds": round(time.process_time() - spent + shared, 1),
-        "cpu_seconds_all": round(time.process_time() - began, 1),
+        "cpu_seconds": round(_cpu_seconds() - spent + shared, 1),
+        "cpu_seconds_all": round(_cpu_seconds() - began, 1),
     })  # fmt: skip
 
 
@@ -251,9 +252,9 @@ def _first_stage(built, folder: Path, run, progress) -> float:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         method, batches = built("none")
-        began = time.process_time()
+        began = _cpu_seconds()
         train(method, batches, run, folder, progress)
-        write_json(path, {"cpu_seconds": time.process_time() - began})
+        write_json(path, {"cpu_seconds": _cpu_seconds() - began})
     return json.loads(path.read_text(encoding="utf-8"))["cpu_seconds"]
 
 
@@ -268,6 +269,11 @@ def _continue_from(first: Path, cell: Path, built, method, batches, run) -> None
     shutil.copyfile(first / LOSSES, cell / LOSSES)
     state = RunState(0, state.index, state.done, True)
     save_checkpoint(cell / CHECKPOINT, method, state, describe(method, batches, run))
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it has started and that have ended: several devices are several processes."""
+    return sum(os.times()[:4])
 
 
 def _summary(cells: list[dict]) -> dict:

@@ -46,6 +46,8 @@ def read_state_dict(path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each format has its own errors, all of them about the content
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        if "weights_only" in reason:  # torch advises to read it all the same, which would run what is in it
+            reason = "it is no file of torch.save, or holds other things than tensors"
         raise ValueError(f"{path}: holds no weights that can be read safely ({reason})") from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
