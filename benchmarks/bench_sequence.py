@@ -4,8 +4,8 @@
 
 A head model performs (smile, surprise, anger, speech-like jaw) while the head turns; each frame is divided finer,
 its vertices wander on the surface and are shuffled, with 0.15 mm of noise and four holes.  Rows: the subject's
-neutral known exactly, the neutral registered from the model's mean by `register_nonrigid`, and that with landmarks
-wrong by 1 mm on each frame.
+neutral known exactly, the neutral registered from the model's mean as `register --method track` does it, and that with
+landmarks wrong by 1 mm on each frame.
 
 With a model other than the built-in head (`--model ict_facekit_light.npz`) there are rows with a prior: how the
 *built-in* head moves, carried over to the model's topology.  The built-in head itself would know the answer.
@@ -26,7 +26,7 @@ from affect3d.mesh import Mesh
 from affect3d.model.load import load_model
 from affect3d.registration import register_nonrigid
 from affect3d.registration.expression_prior import expression_prior
-from affect3d.registration.sequence import register_sequence
+from affect3d.registration.sequence import NEUTRAL, register_sequence
 from affect3d.registration.template import Template, model_template
 from affect3d.registration.uv import UVRegistration
 
@@ -58,7 +58,7 @@ def main(argv=None):
     scan, _ = scanned(neutral, rng)
     placed = neutral.vertices[marks] + rng.normal(0, 1, (len(marks), 3))
     began = time.perf_counter()
-    found = register_nonrigid(template.mesh, scan, marks, placed)
+    found = register_nonrigid(template.mesh, scan, marks, placed, NEUTRAL)
     seconds = time.perf_counter() - began
     error = np.linalg.norm(found.vertices - neutral.vertices, axis=1)
     print(f"template of {len(neutral.vertices)} vertices, scans of about {len(scan.vertices)}")

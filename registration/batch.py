@@ -30,7 +30,7 @@ from affect3d.registration.methods import ALIASES, SEQUENCE_METHODS, method_name
 from affect3d.registration.nonrigid import NonRigidOptions
 from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.records import FrameRecord, read_record
-from affect3d.registration.sequence import WITH_PRIOR
+from affect3d.registration.sequence import NEUTRAL, WITH_PRIOR
 from affect3d.registration.sequence_batch import run_sequences
 from affect3d.registration.template import Template
 from affect3d.registration.verdict import Limits, sequence_outliers
@@ -75,7 +75,7 @@ class BatchOptions:
 
     method: str = "nonrigid"
     method_options: object = None
-    neutral_options: NonRigidOptions = NonRigidOptions()
+    neutral_options: NonRigidOptions = NEUTRAL
     neutrals: dict[str, str] = field(default_factory=dict)
     lost_after: int = 3
     prior: DisplacementPrior | None = None
