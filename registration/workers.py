@@ -108,6 +108,9 @@ def run_dask(work: Callable, jobs: Iterable, address: str) -> Iterator[tuple[obj
         ahead = [f for f in (submit() for _ in range(2 * threads + 2)) if f is not None]
         stream = as_completed(ahead, loop=client.loop)
         for future in stream:
+            if future.status in ("lost", "pending"):  # its result went with a worker that died; Dask does it again
+                stream.add(future)
+                continue
             job = under_way.pop(future.key)
             following = submit()  # kept busy before the result is looked at
             if following is not None:

@@ -399,6 +399,61 @@ def test_deaths_on_a_cluster_are_the_frames_own(tmp_path, monkeypatch):
     assert set(done) == {1, 2, 3, 4} and all(v == k * k or isinstance(v, Death) for k, v in done.items())
 
 
+@pytest.mark.parametrize("status", ["lost", "pending"])
+def test_a_result_that_is_lost_with_its_worker_is_waited_for_again(monkeypatch, status):
+    """A worker can die between the end of a job and the fetching of its result; which jobs, is a matter of chance."""
+    distributed = pytest.importorskip("distributed", reason="Dask is not installed (affect3d[dask])")
+
+    class Future:
+        def __init__(self, job):
+            self.key, self.job, self.status = f"job-{job}", job, status if job == 2 else "finished"
+
+        def exception(self):
+            return None
+
+        def result(self):
+            assert self.status == "finished"
+            return self.job**2
+
+    class Client:
+        loop = None
+
+        def __init__(self, address, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def scheduler_info(self, **options):
+            return {"workers": {"one": {}}}
+
+        def nthreads(self):
+            return {"one": 1}
+
+        def submit(self, work, job, pure):
+            return Future(job)
+
+    class Stream:
+        def __init__(self, futures, loop):
+            self.futures = list(futures)
+
+        def add(self, future):
+            future.status = "finished"  # done again meanwhile
+            self.futures.append(future)
+
+        def __iter__(self):
+            while self.futures:
+                yield self.futures.pop(0)
+
+    monkeypatch.setattr(distributed, "Client", Client)
+    monkeypatch.setattr(distributed, "as_completed", Stream)
+    done = list(run_dask(batch_problem.work, range(1, 8), "tcp://127.0.0.1:1"))
+    assert sorted(done) == [(k, k * k) for k in range(1, 8)]
+
+
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed (affect3d[dask])")
 
