@@ -263,6 +263,42 @@ def flame_pkl(arrays, rebuilt=True, selected=False):
     return p.out.getvalue()
 
 
+def gnm_arrays(t, seed=13, tiles=False):
+    """The arrays of gnm_head.npz, all 23 of them, in metres; half of the mask is an eye."""
+    rng = np.random.default_rng(seed)
+    names = ["skin", "left_eye", "eye_exteriors", "teeth", "upper_teeth_and_gums", "tongue", "mouth_sock"]
+    groups = np.zeros((len(names), COUNT), np.float32)
+    columns, rows = np.tile(np.arange(COLUMNS), ROWS), np.repeat(np.arange(ROWS), COLUMNS)
+    groups[0] = columns < 5
+    groups[1] = columns >= 5
+    groups[2] = (columns >= 5) & (rows < 2)
+    groups[3] = (columns < 5) & (rows < 2)
+    groups[4] = (columns < 5) & (rows < 4)
+    groups[6] = (columns < 3) & (rows >= 4)
+    uv = (t.mean[t.faces][..., :2] / 300 + 0.5).astype(np.float32)
+    if tiles:
+        uv[(columns[t.faces] >= 5).all(1), :, 0] += 1
+    single, joints = np.float32, 4
+    return {
+        "version": np.array("3.0"), "variant": np.array("head"),
+        "template_vertex_positions": (t.mean / 1000).astype(single),
+        "template_joint_positions": np.zeros((joints, 3), single),
+        "vertex_identity_basis": (rng.normal(size=(6, COUNT, 3)) * 0.002).astype(single),
+        "joint_identity_basis": np.zeros((6, joints, 3), single),
+        "expression_basis": (rng.normal(size=(5, COUNT, 3)) * 0.001 * np.array([1, 3, 2, 5, 4])[:, None, None]).astype(
+            single),
+        "identity_names": np.array([f"head_{i:03d}" for i in range(6)]), "joint_names": np.array(["neck"] * joints),
+        "expression_names": np.array([f"lower_face_region_{i:03d}" for i in range(4)] + ["pupils_000"]),
+        "joint_parent_indices": np.array([-1, 0, 1, 1]), "skinning_weights": np.ones((joints, COUNT), single) / joints,
+        "quads": np.zeros((1, 4), np.int32), "triangles": t.faces, "quad_uvs": np.zeros((1, 4, 2), single),
+        "triangle_uvs": uv, "mesh_component_names": np.array(["skin", "left_eye"]),
+        "mirror_indices": np.arange(COUNT), "joint_regressor": np.zeros((joints, COUNT), single),
+        "pose_correctives_regressor": np.zeros((9 * joints, 3 * COUNT), single),
+        "bone_aligned_template_joint_orientations": np.tile(np.eye(3, dtype=single), (joints, 1, 1)),
+        "vertex_groups": groups, "vertex_group_names": np.array(names),
+    }  # fmt: skip
+
+
 # eos
 
 

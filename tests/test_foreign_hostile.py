@@ -40,7 +40,7 @@ def written(folder, layout):
         path.write_bytes(files.flame_pkl(dict(arrays, shapedirs=arrays["shapedirs"][:, :, :9].copy())))
     else:
         with open(path, "wb") as file:
-            np.savez_compressed(file, **files.flame_arrays(t))
+            np.savez_compressed(file, **(files.gnm_arrays(t) if layout == "gnm" else files.flame_arrays(t)))
     return path
 
 
@@ -48,7 +48,7 @@ def read(path):
     return read_foreign_model(path, unit="mm", expression_modes=2, modes=2)
 
 
-LAYOUTS = ("bfm", "bfm packed", "lsfm", "h5", "eos", "flame", "flame npz")
+LAYOUTS = ("bfm", "bfm packed", "lsfm", "h5", "eos", "flame", "flame npz", "gnm")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -66,7 +66,7 @@ def test_a_file_broken_off_anywhere_is_one_sentence_that_names_it(tmp_path, layo
         assert len(str(caught.value)) < 700 and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("layout", ("bfm", "bfm packed", "lsfm", "eos", "flame", "flame npz"))
+@pytest.mark.parametrize("layout", ("bfm", "bfm packed", "lsfm", "eos", "flame", "flame npz", "gnm"))
 def test_changed_bytes_give_a_finite_model_or_a_sentence(tmp_path, layout):
     content = written(tmp_path, layout).read_bytes()
     rng = np.random.default_rng(2)
@@ -295,7 +295,9 @@ def test_an_npy_header_is_not_believed():
     for header, message in (
         ("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }", "promises"),
         ("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", "promises|no .npy"),
-        ("{'descr': '<U2', 'fortran_order': False, 'shape': (1,), }", "expected numbers"),
+        ("{'descr': '|S8', 'fortran_order': False, 'shape': (1,), }", "expected numbers"),
+        ("{'descr': '<U2', 'fortran_order': False, 'shape': (2,), }", "promises"),
+        ("{'descr': '<U0', 'fortran_order': False, 'shape': (1099511627776,), }", "promises|itemsize"),
         ("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,), }", "expected numbers"),
         ("{'descr': __import__('os'), 'fortran_order': False, 'shape': (1,), }", "no .npy array"),
         ("{" * 3000, "no .npy array"),

@@ -16,13 +16,14 @@ SPEC = "a model file (.safetensors or a foreign one), ict:FOLDER, or default for
 IMPORT = """\
 Foreign models are converted once into a .safetensors file, in millimetres, +y up, and used from there.  The layout is
 recognised by what the file contains: Basel Face Model 2009 (.mat), 2017 and 2019 (.h5), LSFM (.mat), FLAME (.pkl,
-.npz), eos and the Surrey Face Model (.bin), scalismo and statismo (.h5), ICT-FaceKit (ict:FOLDER).  Of a pickle only
-arrays are taken; nothing in it is run."""
+.npz), GNM Head (.npz), eos and the Surrey Face Model (.bin), scalismo and statismo (.h5), ICT-FaceKit (ict:FOLDER).
+Of a pickle only arrays are taken; nothing in it is run."""
 
 EXAMPLES = """\
 examples:
   affect3d model import 01_MorphableModel.mat --modes 100 --out bfm2009.safetensors
   affect3d model import generic_model.pkl --landmarks flame_static_embedding.pkl --out flame.safetensors
+  affect3d model import gnm_head.npz --landmarks head_sparse_68.txt --out gnm.safetensors
   affect3d model import sfm_shape_3448.bin --unit mm --blendshapes expression_blendshapes_3448.bin \\
       --landmarks ibug_to_sfm.txt --out sfm.safetensors
   affect3d model info flame.safetensors --picture modes.png
@@ -67,7 +68,7 @@ def add_parser(commands, common) -> None:
     convert.add_argument("--licence", metavar="TEXT", help="kept in the file as the model's licence")
     convert.add_argument("--landmarks", metavar="FILE",
                          help="landmarks for the model: vertices or points as JSON, FLAME's embedding (.npy, .npz, "
-                         ".pkl), eos's mapping (.txt)")  # fmt: skip
+                         ".pkl), GNM's weighted corners (.txt), eos's mapping (.txt)")  # fmt: skip
     convert.add_argument("--blendshapes", metavar="FILE.bin", help="expressions that eos ships in a file of their own")
     convert.set_defaults(run=_import)
 

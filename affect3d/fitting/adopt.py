@@ -56,8 +56,8 @@ def adopt_model(
     """Give a head model the expressions of another, and what `synthesize` needs besides.
 
     Its triangles are labelled after the source's, it gets the source's landmarks of schemes that it lacks, colours if
-    it has none or one alone, and, if `lend`, the source's eyes and the inside of its mouth if it has none of its own.  Identity
-    modes stay as they are; what is lent moves with them.
+    it has none or one alone, and, if `lend`, the source's eyes and the inside of its mouth if it has none of its own.
+    Identity modes stay as they are; what is lent moves with them.
 
     Parameters
     ----------

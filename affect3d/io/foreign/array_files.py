@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import zipfile
 
 import numpy as np
@@ -84,8 +85,10 @@ def parse_npy(content: bytes):
     rest = content[stream.tell() :]
     if dtype.hasobject:
         return unpickle_arrays(rest)
-    if dtype.kind not in "biuf" or dtype.subdtype is not None:
-        raise ValueError(f"expected numbers, got {dtype}")
+    if dtype.kind not in "biufU" or dtype.subdtype is not None:
+        raise ValueError(f"expected numbers or text, got {dtype}")
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(rest):
         raise ValueError(f"its header promises {shape} of {dtype}, {len(rest)} bytes follow")
+    if dtype.kind == "U" and np.frombuffer(rest, dtype.str[0] + "u4").max(initial=0) > sys.maxunicode:
+        raise ValueError("its text has characters that do not exist")
     return np.frombuffer(rest, dtype).reshape(shape, order="F" if fortran else "C")

@@ -12,7 +12,7 @@ from affect3d.io.units import MILLIMETRES, guess_unit
 from affect3d.landmarks import MeshLandmarks
 from affect3d.model.morphable import MorphableModel
 
-__all__ = ["ForeignModel", "UNITS", "assemble", "expressions_of_modes", "pca_modes", "require_shape"]
+__all__ = ["ForeignModel", "UNITS", "assemble", "expressions_of_modes", "pca_modes", "require_shape", "unit_modes"]
 
 #: Millimetres in one of each unit that foreign models come in.
 UNITS = {"um": 0.001, **MILLIMETRES}
@@ -183,6 +183,12 @@ def expressions_of_modes(modes, deviations, mean=None):
     for i in range(len(full)):
         names += [f"expression_{i:02d}", f"expression_{i:02d}_minus"]
     return np.concatenate([*parts, pairs]), tuple(names)
+
+
+def unit_modes(directions):
+    """Directions (K, V, 3) as unit vectors (K, V, 3) float32, and their lengths (K,)."""
+    lengths = np.sqrt((directions**2).sum((1, 2)))
+    return (directions / np.where(lengths > 0, lengths, 1)[:, None, None]).astype(np.float32), lengths
 
 
 def require_shape(array, shape, name: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from affect3d.io.foreign.assemble import ForeignModel, expressions_of_modes, require_shape
+from affect3d.io.foreign.assemble import ForeignModel, expressions_of_modes, require_shape, unit_modes
 
 __all__ = ["VARIABLES", "flame_model", "jaw_open"]
 
@@ -58,7 +58,7 @@ def flame_model(content: dict, keep: int | None = None, keep_expressions: int | 
         if not np.isfinite(faces).all() or (faces != np.rint(faces)).any():
             raise ValueError("f: expected whole numbers")
     modes = np.moveaxis(np.asarray(directions, np.float64), 2, 0)
-    identity, deviations = _unit_modes(modes[: min(IDENTITY, len(modes) if keep is None else keep)])
+    identity, deviations = unit_modes(modes[: min(IDENTITY, len(modes) if keep is None else keep)])
     moved = modes[IDENTITY:][:keep_expressions]
     expression, names = expressions_of_modes(moved, np.ones(len(moved)))
     notes = ["identity directions are for one standard deviation each"]
@@ -135,9 +135,3 @@ def _parts(content: dict, faces) -> np.ndarray:
     for part, ball in enumerate(whose, 1):
         parts[ball[corners].all(1)] = part
     return parts
-
-
-def _unit_modes(directions):
-    """Directions as unit vectors and their lengths."""
-    lengths = np.sqrt((directions**2).sum((1, 2)))
-    return (directions / np.where(lengths > 0, lengths, 1)[:, None, None]).astype(np.float32), lengths

@@ -25,6 +25,8 @@ _EMBEDDINGS = (
 )  # fmt: skip
 _INDICES = "landmark_indices"
 _MAX_TEXT = 1_000_000
+#: Schemes of texts with weighted corners, by their number of lines.
+_BY_COUNT = {68: "ibug68", 468: "mediapipe478", 478: "mediapipe478"}
 
 
 def read_model_landmarks(path, mean, faces) -> MeshLandmarks:
@@ -36,7 +38,8 @@ def read_model_landmarks(path, mean, faces) -> MeshLandmarks:
         Of affect3d's JSON with ``vertices`` or with three-dimensional ``points``, of another landmark file with
         three coordinates (mm, model frame), of eos's mapping (``ibug_to_sfm.txt``), or of an embedding as published
         for FLAME: .npy, .npz or .pkl with triangles and barycentric coordinates of 51 or 68 points, or of some of
-        MediaPipe's with their ``landmark_indices``.
+        MediaPipe's with their ``landmark_indices``; or of GNM's text (``head_sparse_68.txt``): a line a point, three
+        vertices each followed by its weight.
     mean : (V, 3) float array
         Vertices in mm.
     faces : (F, 3) int array
@@ -59,6 +62,11 @@ def read_model_landmarks(path, mean, faces) -> MeshLandmarks:
         raise ValueError(f"{path}: {error}") from None
     if path.suffix.lower() == ".txt" and (mapping := _eos_mapping(path)):
         scheme, vertices = "ibug68", np.array([mapping.get(k, -1) for k in range(1, 69)])
+    elif path.suffix.lower() == ".txt" and (rows := _weighted_corners(path)) is not None:
+        try:
+            return _at_weighted_corners(rows, np.asarray(mean, np.float64), faces)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     elif path.suffix.lower() == ".json" and b'"vertices"' in path.read_bytes()[:_MAX_TEXT]:
         scheme, vertices = read_landmark_vertices(path)
     else:
@@ -157,3 +165,50 @@ def _eos_mapping(path: Path) -> dict[int, int]:
         return {}
     pairs = re.findall(r"""^\s*"?(\d{1,3})"?\s*(?:=\s*)?"?(\d{1,8})"?\s*(?:[;#].*)?$""", found.group(1), re.M)
     return {int(number): int(vertex) for number, vertex in pairs if 1 <= int(number) <= 68}
+
+
+def _weighted_corners(path: Path) -> np.ndarray | None:
+    """(L, 6) numbers of a text whose lines are vertex, weight, vertex, weight, vertex, weight; None if it is none."""
+    with open(path, "rb") as file:
+        text = file.read(_MAX_TEXT).decode("utf-8", "replace")
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    if len(lines) not in _BY_COUNT or any(len(line) != 6 for line in lines):
+        return None
+    try:
+        rows = np.array(lines, dtype=np.float64)
+    except ValueError:
+        return None
+    return rows if np.isfinite(rows).all() and (rows[:, ::2] == np.rint(rows[:, ::2])).all() else None
+
+
+def _at_weighted_corners(rows, mean, faces) -> MeshLandmarks:
+    """Landmarks at weighted corners; where these are no triangle of the model, at the nearest place of its skin."""
+    corners, weights = rows[:, ::2].astype(np.int64), rows[:, 1::2]
+    if corners.min() < 0 or corners.max() >= len(mean):
+        raise ValueError(f"names vertex {corners.max() if corners.min() >= 0 else corners.min()}, the model has "
+                         f"{len(mean)}")  # fmt: skip
+    if (np.abs(weights.sum(1) - 1) > 0.01).any():
+        raise ValueError("expected weights whose sum is 1")
+    scheme, places = _BY_COUNT[len(rows)], np.arange(len(rows))
+    points = np.einsum("lk,lkd->ld", weights, mean[corners])
+    if scheme == "ibug68":
+        # GNM's file has some of the outline the other way round: iBUG's runs from the subject's right to the left
+        middle, top = points[:17].mean(0), points[:17, 1].max()
+        places[:17] = np.argsort(np.arctan2(points[:17, 0] - middle[0], top + 1 - points[:17, 1]), kind="stable")
+    corners, weights, points = corners[places], weights[places], points[places]
+    order = np.argsort(faces, axis=1)
+    known = {tuple(row): i for i, row in enumerate(np.take_along_axis(np.asarray(faces, np.int64), order, 1).tolist())}
+    ranks = np.argsort(corners, axis=1)
+    named = [known.get(tuple(row), -1) for row in np.take_along_axis(corners, ranks, 1).tolist()]
+    chosen = np.array(named)
+    placed = np.zeros((len(rows), 3))
+    here = chosen >= 0
+    sorted_weights = np.take_along_axis(weights, ranks, 1)
+    np.put_along_axis(placed, order[np.maximum(chosen, 0)], sorted_weights, 1)
+    if not here.all():
+        near = landmarks_at_points(scheme, np.where(here[:, None], np.nan, points), mean,
+                                   faces)  # fmt: skip
+        chosen, placed = np.where(here, chosen, near.faces), np.where(here[:, None], placed, near.weights)
+    full, values = np.full(SCHEMES[scheme], -1), np.zeros((SCHEMES[scheme], 3))
+    full[: len(rows)], values[: len(rows)] = chosen, placed / placed.sum(1, keepdims=True)
+    return MeshLandmarks(scheme, full, values)

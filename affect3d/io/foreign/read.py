@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affect3d.io.foreign import bfm2009, flame, lsfm
+from affect3d.io.foreign import bfm2009, flame, gnm, lsfm
 from affect3d.io.foreign.array_files import npz_names, read_npz
 from affect3d.io.foreign.array_pickle import looks_pickled, unpickle_arrays
 from affect3d.io.foreign.assemble import ForeignModel, assemble
@@ -27,8 +27,12 @@ LAYOUTS = {
     "hdf5": "HDF5: Basel Face Models 2017 and 2019, scalismo, statismo, MATLAB 7.3 .mat",
     "pickle": "pickle: FLAME",
     "npz": "NumPy .npz: FLAME",
+    "gnm": "NumPy .npz: GNM Head",
     "eos": "cereal's binary archive: eos, Surrey Face Model",
 }
+
+#: Arrays by which an .npz is told.
+_MARKS = {"npz": {"v_template", "shapedirs"}, "gnm": {"template_vertex_positions", "vertex_identity_basis"}}
 
 
 def foreign_layout(path) -> str | None:
@@ -47,7 +51,8 @@ def foreign_layout(path) -> str | None:
     if is_mat5(head):
         return "matlab"
     if head[:4] == b"PK\x03\x04":
-        return "npz" if {"v_template", "shapedirs"} <= npz_names(path) else None
+        names = npz_names(path)
+        return next((layout for layout, marks in _MARKS.items() if marks <= names), None)
     if looks_pickled(head):
         return "pickle"
     return "eos" if looks_like_eos(head, path.stat().st_size) else None
@@ -69,7 +74,7 @@ def read_foreign_model(
         Expression modes to keep; all if left out.
     unit : {"um", "mm", "cm", "m"}, optional
         Of the file's lengths.  Left out, the layout's documentation decides (micrometres for BFM 2009, millimetres
-        for scalismo's face models, metres for FLAME); layouts that state none need it.
+        for scalismo's face models, metres for FLAME and GNM); layouts that state none need it.
     axes : str
         The file's axes that become ours, see `assemble`; "+x+y+z" is what all the models named here have.
     licence : str, optional
@@ -132,6 +137,8 @@ def _raw(path: Path, layout: str, keep, keep_expressions) -> ForeignModel:
         return flame.flame_model(unpickle_arrays(path.read_bytes()), keep, keep_expressions)
     if layout == "npz":
         return flame.flame_model(read_npz(path, flame.VARIABLES), keep, keep_expressions)
+    if layout == "gnm":
+        return gnm.gnm_model(read_npz(path, gnm.VARIABLES), keep, keep_expressions)
     if layout == "hdf5":
         with open_hdf5(path) as file:
             if is_statismo(file):
