@@ -16,6 +16,7 @@ from affect3d.cli.app import main
     (["a.mp4", "b.jpg", "--out", "o"], "got both"),
     (["a.jpg", "--out", "o", "--smooth", "2"], "goes with films"),
     (["a.mp4", "--out", "o", "--smooth", "2", "--no-smooth"], "exclude each other"),
+    (["a.png", "--out", "o", "--no-skin"], "goes with films"),
     (["a.mp4", "--out", "o", "--smooth", "nan"], "frequency"),
     (["o/overlay.mp4", "--out", "o"], "never overwritten"),
     (["a.mp4"], "--out"),

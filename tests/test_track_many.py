@@ -183,8 +183,32 @@ def test_resting_scores_follow_the_person_but_not_a_steady_smile():
     scores = np.column_stack([rng.uniform(0.7, 0.9, 200), rng.uniform(0.18, 0.2, 200)])
     rest = resting_scores(scores, names)
     assert rest[0] <= 0.1 + 1e-12 and 0.17 < rest[1] < 0.2
-    guess = expected_expressions(scores, rest)
+    guess = expected_expressions(scores, rest, names)
     assert guess[:, 0].min() > 0.6 and guess[:, 1].max() < 0.05
+
+
+def test_brows_rest_where_they_are_most_often_and_move_both_ways_from_there():
+    names = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight", "jawOpen")
+    rng = np.random.default_rng(4)
+    scores = 0.02 * rng.random((300, 6)) + [0.6, 0.4, 0.2, 0.0, 0.0, 0.0]
+    scores[:90, :3] += 0.3  # raised for less than a third
+    scores[200:280, :3] -= [0.4, 0.3, 0.15]  # lowered, which this detector says by raising less
+    scores[40:140, 5] = 0.5
+    rest = resting_scores(scores, names)
+    np.testing.assert_allclose(rest[:3], [0.61, 0.41, 0.21], atol=0.02)
+    assert rest[5] < 0.1
+    guess = expected_expressions(scores, rest, names)
+    still = slice(140, 200)
+    assert guess[still].max() < 0.06
+    assert guess[:90, 0].min() > 0.6 and guess[:90, 3:5].max() < 0.05
+    assert guess[200:280, 3:5].min() > 0.4 and guess[200:280, :3].max() < 0.02
+    # the other way round: lowered brows at rest, raised ones by less of that
+    frown = 0.02 * rng.random((300, 6)) + [0.0, 0.0, 0.0, 0.5, 0.5, 0.0]
+    frown[:90, 3:5] -= 0.4
+    guess = expected_expressions(frown, resting_scores(frown, names), names)
+    assert guess[:90, 1:3].min() > 0.4 and guess[90:].max() < 0.06
+    one = expected_expressions(frown[0], resting_scores(frown, names), names)
+    np.testing.assert_array_equal(one, guess[0])
 
 
 def test_chosen_frames_are_calm_ones_and_different_ones():

@@ -67,7 +67,8 @@ def test_one_identity_holds_for_all_frames_and_is_the_persons(film, track):
     assert set(track.identity_frames) <= set(np.flatnonzero(track.found))
 
 
-@pytest.mark.parametrize("name, after", [("landmarks.records", 13), ("poses.records", 21), ("steady.records", 5)])
+@pytest.mark.parametrize("name, after", [("landmarks.records", 13), ("poses.records", 21), ("steady.records", 5),
+    ("skin.records", 17)])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(film, track, tmp_path, name, after):
     program = Path(problem.__file__)
     command = [sys.executable, str(program), str(tmp_path), name, str(after)]

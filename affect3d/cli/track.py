@@ -49,6 +49,8 @@ class TrackArguments:
         By size from 0, the largest, where none was followed so far.
     photometric : bool
         Whether the identity is refined by the pixels of the frames it is fitted to, and each frame's light read.
+    skin : bool
+        Whether a film's frames are aligned to what the person's skin looks like.
     smooth : float or None
         Hz above which curves at rest are damped; None leaves them as they are.
     overlay, glb : bool
@@ -61,6 +63,7 @@ class TrackArguments:
     model: str | None = None
     face: int = 0
     photometric: bool = False
+    skin: bool = True
     smooth: float | None = 1.0
     overlay: bool = True
     glb: bool = True
@@ -85,6 +88,8 @@ def add_parser(commands, common) -> None:
     group.add_argument("--smooth", type=_frequency, metavar="HZ",
                        help="damp what is faster in curves at rest (default 1); movements are kept")  # fmt: skip
     group.add_argument("--no-smooth", action="store_true", help="leave the curves as they are fitted")
+    group.add_argument("--no-skin", action="store_true",
+                       help="leave a film's frames to the landmarks; do not align them to what the skin looks like")
     group.add_argument("--photometric", action="store_true",
                        help="refine the identity by pixels of some frames, and read each frame's light")  # fmt: skip
     group.add_argument("--model", metavar="M", help="a model file, or ict:FOLDER; default: the built-in head")
@@ -118,6 +123,8 @@ def read_options(arguments) -> TrackArguments:
         raise UsageError(f"expected one film at a time, got {len(films)} ({films[0]}, {films[1]})")
     if a.smooth is not None and a.no_smooth:
         raise UsageError("--smooth and --no-smooth exclude each other")
+    if photos and a.no_skin:
+        raise UsageError("--no-skin goes with films: photos are never aligned to the skin")
     if photos and a.smooth is not None:
         raise UsageError("--smooth goes with films: photos do not follow one another")
     if Path(a.out).exists() and not Path(a.out).is_dir():
@@ -127,6 +134,7 @@ def read_options(arguments) -> TrackArguments:
         raise UsageError(f"{clash[0]}: is an input as well and is never overwritten; name another --out")
     return TrackArguments(
         inputs=tuple(a.inputs), film=bool(films), out=a.out, model=a.model, face=a.face, photometric=a.photometric,
+        skin=not a.no_skin,
         smooth=None if a.no_smooth or photos else a.smooth or 1.0, overlay=not a.no_overlay, glb=not a.no_glb,
     )  # fmt: skip
 

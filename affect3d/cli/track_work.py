@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def track_inputs(options) -> Report:
     check_output(out / "track.csv")
     smoothing = None if options.smooth is None else SmoothingOptions(still=options.smooth)
     settings = TrackOptions(rate=source.rate, face=options.face, smoothing=smoothing)
+    if not options.skin:
+        settings = replace(settings, skin=None)
     # the files of records tell what they belong to: another film, or other options, begin anew
     with one_run(RunFolder(out, "track", parts=("work", "overlay"))):
         work = make_folder(out / "work")
@@ -66,6 +69,7 @@ def track_inputs(options) -> Report:
         "command": "track", "outputs": {name: str(path) for name, path in outputs.items()}, "frames": len(track),
         "found": int(track.found.sum()), "rms": round(float(track.rms[track.found].mean()), 5), "rate": track.rate,
         "identity_frames": [int(k) for k in track.identity_frames], "photometric": options.photometric,
+        "skin": options.film and options.skin,
         "notes": notes, "seconds": round(time.perf_counter() - began, 3),
     }  # fmt: skip
     line = f"found the face in {data['found']} of {data['frames']} frames"

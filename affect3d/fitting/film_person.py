@@ -67,7 +67,7 @@ class FilmedPerson:
         first = HEAD + 3 * POINTS
         scores = seen.columns(first, first + len(self.names))[shown]
         self.rest = resting_scores(scores, self.names)
-        guess = expected_expressions(scores, self.rest)
+        guess = expected_expressions(scores, self.rest, self.names)
         units, views = _looks(seen, shown)
         self.focal = None
         if options.rate is not None:
@@ -107,7 +107,7 @@ class FilmedPerson:
         points, size = frame_points(record)[:, :2], tuple(int(n) for n in record[1:3])
         fit = self.options.fit
         focal = self.focal or focal or fit.focal or max(1.4 * max(size), 8 * interocular(SCHEME, points))
-        guess = expected_expressions(scores, self.rest)
+        guess = expected_expressions(scores, self.rest, self.names)
         return LandmarkView(SCHEME, points, size, float(focal), guess, self.trust, fit.sigma, fit.outline_sigma)
 
 

@@ -11,7 +11,10 @@ from affect3d.fitting.photometric_albedo import Albedo, bump_centres, triangle_a
 from affect3d.geometry.triangles import triangle_areas
 from affect3d.model import MorphableModel
 
-__all__ = ["SkinSamples", "skin_samples"]
+__all__ = ["SKIN", "SkinSamples", "skin_samples"]
+
+#: Parts that count as skin.
+SKIN = ("face", "lips", "skin")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,7 @@ def skin_samples(
     ValueError
         If the model has no part called "face" or "skin".
     """
-    skin = np.flatnonzero(model.part_faces("face", "lips", "skin"))
+    skin = np.flatnonzero(model.part_faces(*SKIN))
     if not len(skin):
         raise ValueError("model: expected a part named 'face' or 'skin' to compare with the picture, it has none")
     area = triangle_areas(model.mean, model.faces[skin])

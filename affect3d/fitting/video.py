@@ -1,9 +1,10 @@
-"""A face followed through a film, or through photos of one person, in two passes.
+"""A face followed through a film, or through photos of one person, in passes.
 
 Pass 1 finds the landmarks of every frame.  From a few well-spread frames follow the identity, the person's resting
 scores and where the detector puts this person's landmarks.  Pass 2 fits pose and expression of every frame, each from
 the one before.  Both passes write what they find frame by frame to files of records and go on after a kill where they
-were; frames themselves are never kept.  Last, curves are smoothed over the whole film, so that nothing lags.
+were; frames themselves are never kept.  In films both are then mended: heads move smoothly, and every frame is aligned
+to what the person's skin looks like.  Last, curves are smoothed over the whole film, so that nothing lags.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from affect3d.detect import NoFaceError
 from affect3d.detect.follow import FaceFollower
 from affect3d.fitting.facefit import FitOptions
 from affect3d.fitting.film_person import HEAD, POINTS, SCHEME, FilmedPerson, digest_of, frame_points
+from affect3d.fitting.film_skin import SKIN, SkinOptions, film_skin, fit_skin, skin_crop
 from affect3d.fitting.frame_light import frame_lighting
 from affect3d.fitting.known_face import fit_known
 from affect3d.fitting.landmark_basis import landmark_basis
@@ -57,6 +59,9 @@ class TrackOptions:
     steady : float
         Hz: a head that turns or comes nearer does so no faster, unless the landmarks insist; 0 fits each frame's head
         by itself.
+    skin : SkinOptions or None
+        How frames of a film are aligned to the person's skin; None leaves them to the landmarks, as do models that
+        name no skin.
     """
 
     rate: float | None = 30.0
@@ -66,6 +71,7 @@ class TrackOptions:
     offset_spread: float = 3.0
     smoothing: SmoothingOptions | None = SmoothingOptions()
     steady: float = 2.0
+    skin: SkinOptions | None = SkinOptions()
 
     def __post_init__(self):
         if self.rate is not None and not (np.isfinite(self.rate) and self.rate > 0):
@@ -162,7 +168,8 @@ def track_frames(
     Parameters
     ----------
     frames : callable
-        ``frames()`` begins anew and yields (H, W, 3) uint8 sRGB; it is called once or, with `refine`, twice.
+        ``frames()`` begins anew and yields (H, W, 3) uint8 sRGB; it is called once for photos, three times for films
+        whose skin is looked at, and once more with `refine`.
     model : MorphableModel
     folder : str or Path
         For the files of records; it must exist.  Work of the same `purpose`, options and model that is found there is
@@ -214,6 +221,10 @@ def track_frames(
                 known |= {"pass": 3, "steady": options.steady, "poses": digest_of(rows)}
                 with RecordFile(folder / "steady.records", known, 5 + len(names)) as held:
                     rows = _hold(seen, rows, found, held, person, options, progress)
+            if options.rate is not None and options.skin is not None and model.part_faces(*SKIN).any():
+                known |= {"pass": 4, "skin": asdict(options.skin), "poses": digest_of(rows)}
+                with RecordFile(folder / "skin.records", known, pose_width) as aligned:
+                    rows = _align(frames, seen, rows, found, aligned, person, model, options.skin, progress)
         sizes, score = seen.columns(1, 3), seen.columns(3, 4)[:, 0]
     return _smoothed(rows, found, score, sizes, person, names, options)
 
@@ -322,6 +333,40 @@ def _hold(seen, rows, found, held, person, options, progress) -> np.ndarray:
             rows[k, 14:] += share[k] * (other[k, 4:-1] - rows[k, 14:])
             rows[k, 1] += share[k] * (other[k, 0] - rows[k, 1])
     return rows
+
+
+def _align(frames, seen, rows, found, aligned, person, model, options, progress) -> np.ndarray:
+    """`rows` with the frames moved until the person's skin looks as it does elsewhere in the film."""
+    skin = None
+    for k, pixels in zip(range(len(rows)), frames() if len(aligned) < len(rows) else ()):
+        if k < len(aligned):
+            continue
+        out = rows[k].copy()
+        if found[k]:
+            if skin is None:
+                skin = _skin_of(frames, seen, rows, person, model, options)
+            view = person.view(seen[k])
+            crop = skin_crop(pixels, view, options.blur)
+            pose, gain = fit_skin(skin, crop, view, person.points, _pose(rows[k]), person.sliding, options)
+            if gain > 0:
+                residual, _ = view.residual(person.points, pose)
+                out[1] = np.sqrt(np.nanmean((residual**2).sum(1)))
+                out[2:11], out[11:14], out[14:] = pose.rotation.ravel(), pose.shift, pose.expression
+        aligned.append(out)
+        progress(k + 1, len(rows), "looking at the skin")
+    return aligned.columns(0, aligned.width)
+
+
+def _skin_of(frames, seen, rows, person, model, options):
+    """From the frames that the identity was fitted to."""
+    shown, wanted = [], {int(k) for k in person.chosen}
+    for k, pixels in enumerate(frames()):
+        if k in wanted:
+            view = person.view(seen[k])
+            shown.append((skin_crop(pixels, view, options.blur), view, _pose(rows[k])))
+        if k >= max(wanted):
+            break
+    return film_skin(model, person.identity, shown, options)
 
 
 def _pose(record) -> Pose:
