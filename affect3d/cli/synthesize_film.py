@@ -94,10 +94,11 @@ def synthesize_film(options) -> Report:
             yield frame
             terminal(k + 1, len(track), "drawing frames")
 
-    count = write_video(out, told(), fps=min(info.rate, 240.0))
+    notes = []
+    count = write_video(out, told(), fps=min(info.rate, 240.0), sound=path, told=notes.append)
     missing = int((~track.found).sum())
-    notes = [f"{missing} frames do not show the face and stay as they are"] if missing else []
-    notes.append("sound is not carried over")
+    if missing:
+        notes.append(f"{missing} frames do not show the face and stay as they are")
     data = {
         "command": "synthesize", "mode": "film", "outputs": {"film": str(out)}, "frames": count, "fps": info.rate,
         "found": count - missing, "notes": notes, "seconds": round(time.perf_counter() - began, 3),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 
 from affect3d.io.atomic import atomic_path
+from affect3d.io.sound import Sound
 
 __all__ = ["write_video"]
 
@@ -18,7 +19,9 @@ _BT709 = 1
 _NARROW = 1
 
 
-def write_video(path, frames: Iterable, fps: float = 30.0, quality: int = 18) -> int:
+def write_video(
+    path, frames: Iterable, fps: float = 30.0, quality: int = 18, sound=None, told: Callable[[str], None] = None
+) -> int:
     """Write frames as H.264 in an mp4, one at a time: memory does not grow with length.
 
     Frames of odd width or height are padded by repeating their last column or row, because the
@@ -34,6 +37,12 @@ def write_video(path, frames: Iterable, fps: float = 30.0, quality: int = 18) ->
         Frames a second, in (0, 240].
     quality : int
         Constant rate factor of x264, 0 (lossless but for colour resolution) to 51 (worst).
+
+    sound : str or Path, optional
+        A film whose first sound is carried over, from its first frame on and as long as there are pictures: AAC
+        as it is, others encoded anew as AAC.
+    told : callable, optional
+        Gets a sentence where a sound cannot be carried over, or not to its end; the film is written all the same.
 
     Returns
     -------
@@ -59,13 +68,13 @@ def write_video(path, frames: Iterable, fps: float = 30.0, quality: int = 18) ->
         first = next(frames, None)
         if first is None:
             raise ValueError("frames: expected at least one frame, got none")
-        return _encode(temporary, path, chain([first], frames), np.shape(first), fps, quality)
+        return _encode(temporary, path, chain([first], frames), np.shape(first), fps, quality, sound, told)
 
 
-def _encode(temporary: Path, path: Path, frames, shape, fps: float, quality: int) -> int:
+def _encode(temporary: Path, path: Path, frames, shape, fps: float, quality: int, sound, told) -> int:
     import av
 
-    count = 0
+    count, heard = 0, None
     try:
         with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             rate = Fraction(fps).limit_denominator(1001)
@@ -81,6 +90,7 @@ def _encode(temporary: Path, path: Path, frames, shape, fps: float, quality: int
                     context = stream.codec_context
                     context.colorspace = context.color_primaries = context.color_trc = _BT709
                     context.color_range = _NARROW
+                    heard = None if sound is None else Sound(sound, container)
                 picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                     format="yuv420p", dst_colorspace=_BT709, dst_color_range=_NARROW
                 )
@@ -88,9 +98,16 @@ def _encode(temporary: Path, path: Path, frames, shape, fps: float, quality: int
                 picture.time_base = 1 / rate
                 container.mux(stream.encode(picture))
                 count += 1
+                if heard is not None:
+                    heard.until(count / float(rate))
             container.mux(stream.encode())
     except av.error.FFmpegError as error:
         raise OSError(f"{path}: the film cannot be written ({error.strerror})") from None
+    finally:
+        if heard is not None:
+            heard.close()
+    if heard is not None and heard.trouble and told is not None:
+        told(f"the sound of {sound} is not carried over to its end ({heard.trouble})")
     return count
 
 
