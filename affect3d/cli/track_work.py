@@ -160,7 +160,7 @@ def _write_overlay(out: Path, source, track, model) -> Path:
                 yield frame
                 terminal(k + 1, len(track), "drawing the overlay")
 
-        write_video(out / "overlay.mp4", told(), fps=min(source.rate, 240.0))
+        write_video(out / "overlay.mp4", told(), fps=min(source.rate, 240.0), sound=source.path)
         return out / "overlay.mp4"
     (out / "overlay").mkdir(exist_ok=True)
     for k, frame in enumerate(frames):

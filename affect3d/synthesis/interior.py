@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy import sparse
 
-from affect3d.render.shading import harmonics
+from affect3d.model.morphable import MorphableModel
+from affect3d.render.shading import harmonics, srgb_to_linear
 
-__all__ = ["render_interior", "white_reference"]
+__all__ = ["FLESH", "inside_colours", "render_interior", "white_reference"]
 
+#: Parts that are lit through the opening of the mouth only; teeth stand in it.
+FLESH = ("mouth", "gums", "tongue")
+
+#: Linear colour of a tongue.
+_TONGUE = (0.56, 0.20, 0.18)
+_SHINE = 0.03
+#: Light that flesh gets in any mouth, through lips and cheeks and around edges: no mouth is black inside.
+_LEAST = np.array([0.13, 0.08, 0.075])
 #: White over the upper quartile of teeth: their reflectance and shading are below one.
 WHITER = 1.3
 
@@ -50,7 +60,32 @@ def white_reference(linear, skin, teeth) -> np.ndarray:
     return np.clip(WHITER * level * colour, 0.01, 1.0)
 
 
-def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, unit) -> np.ndarray:
+def inside_colours(model: MorphableModel) -> np.ndarray:
+    """Linear colours (V, 3) of a model, its tongue painted anew: paler than most models', with a groove and flecks.
+
+    Flecks are the same for the same number of vertices, about as large as the tongue's triangles.
+    """
+    colours = srgb_to_linear(model.colours).astype(np.float64)
+    tongue = np.flatnonzero(model.part_vertices("tongue"))
+    if not len(tongue):
+        return colours
+    faces = model.faces[model.part_faces("tongue")]
+    noise = np.zeros(len(model.mean))
+    noise[tongue] = np.random.default_rng(len(tongue)).normal(size=len(tongue))
+    rows = np.concatenate([faces[:, k] for k in (0, 1, 2, 1, 2, 0)])
+    columns = np.concatenate([faces[:, k] for k in (1, 2, 0, 0, 1, 2)])
+    link = sparse.csr_array((np.ones(len(rows)), (rows, columns)), (len(noise), len(noise)))
+    noise = noise + link @ noise / np.maximum(link.sum(1), 1)
+    x = model.mean[tongue, 0] - np.median(model.mean[tongue, 0])
+    groove = 1 - 0.22 * np.exp(-((x / 2.5) ** 2))
+    flecks = 1 + 0.07 * np.clip(noise[tongue] / max(float(noise[tongue].std()), 1e-9), -2, 2)
+    colours[tongue] = np.array(_TONGUE) * (groove * flecks)[:, None]
+    return colours
+
+
+def render_interior(
+    inside, albedo, normals, depth, lip_depth, lighting, white, unit, flesh=None, opening=None, ambient=None
+) -> np.ndarray:
     """Linear light of the mouth's inside, (H, W, 3).
 
     Parameters
@@ -71,6 +106,12 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
         As `white_reference` gives.
     unit : float
         Interocular distance in pixels.
+    flesh : (H, W) bool, optional
+        Pixels that are lit through the opening: all of the inside but teeth.
+    opening : (H, W) float array, optional
+        There, the share of outside light that comes in, as `opening_light.opening_light` gives it.
+    ambient : (3,) float array, optional
+        And what the walls throw at each other.
     """
     shade = harmonics(normals) @ lighting
     frontal = float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting)
@@ -87,4 +128,10 @@ def render_interior(inside, albedo, normals, depth, lip_depth, lighting, white, 
     light = (shade * falloff * contact)[..., None]
     # what arrives deep inside has met red flesh on its way
     warm = np.exp(-deep[..., None] * np.array([0.0, 0.012, 0.016]))
-    return (albedo * white * warm * light).astype(np.float32)
+    drawn = albedo * white * warm * light
+    if flesh is not None and flesh.any():
+        # what is wet mirrors the opening where it faces it
+        shine = _SHINE * opening * np.clip(-normals[..., 2], 0, 1) ** 12
+        lit = albedo * (opening[..., None] + ambient + _LEAST) + shine[..., None]
+        drawn = np.where(flesh[..., None], white * lit * contact[..., None], drawn)
+    return drawn.astype(np.float32)
