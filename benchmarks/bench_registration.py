@@ -7,6 +7,9 @@ ends.  Further pairs are made from the face by the same recipe: another identity
 four, vertices shuffled, 0.15 mm of noise, landmarks wrong by 1 mm (and by 5 mm), holes and floating shards; two have
 eyes and mouth closed by a surface, as scanners see eyeballs and teeth, where the template has openings.
 `pip install meshmonk==0.3.0` adds the peer's column, run in turn on the same pairs.
+
+``--modes N ...`` adds columns that begin from the first N identity modes and all expressions of the model that made the
+scans, which has 100: what a template's own statistics are worth, no comparison with programs that have none.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from affect3d.geometry.rotation import rotation_exp
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration import register_amberg, register_nonrigid
+from affect3d.registration.model_fit import fit_modes
+from affect3d.registration.modes import ShapeModes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 #: Expressions of the made pairs; names without a side stand for both.
@@ -48,6 +53,7 @@ def main(argv=None):
     parser.add_argument("--reference", type=Path, default=SHARED / "reference")
     parser.add_argument("--model", type=Path, default=SHARED / "models" / "ict_facekit_light.npz")
     parser.add_argument("--amberg", action="store_true", help="add the published method (half a minute a pair)")
+    parser.add_argument("--modes", type=int, nargs="*", default=[], metavar="N", help="begin from N identity modes")
     options = parser.parse_args(argv)
     if not options.model.exists():
         print(f"{options.model} is not there, so there is nothing to register")
@@ -65,6 +71,8 @@ def main(argv=None):
         print("meshmonk is not installed; its column is left out")
     else:
         methods[meshmonk.__name__] = peer
+    for count in options.modes:
+        methods[f"{count} modes"] = by_modes(model, len(template.vertices), count)
     pairs = [(p.stem.removeprefix("registration_"), p) for p in sorted(options.reference.glob("registration_*.npz"))]
     nonrigid(template, *_problem(made(model, template, 1, "smile", "", 1.0))[:2], marks)  # compiles, warms caches
     print(f"{'mean / 95 % mm, s':<18}" + "".join(f"{name:>24}" for name in methods))
@@ -91,6 +99,18 @@ def nonrigid(template, scan, positions, marks):
 
 def amberg(template, scan, positions, marks):
     return register_amberg(template, scan, marks, positions).vertices
+
+
+def by_modes(model, vertices: int, count: int):
+    """`nonrigid` from where the first identity modes and all expressions put the template."""
+    identity = 10 * model["identity"][:count, :vertices].astype(float)
+    modes = ShapeModes(np.concatenate([identity, 3.5 * model["expression"][:, :vertices].astype(float)]))
+
+    def register(template, scan, positions, marks):
+        start = fit_modes(template, modes, scan, marks, positions).vertices
+        return register_nonrigid(template.with_vertices(start), scan, marks, positions).vertices
+
+    return register
 
 
 def peer(template, scan, positions, marks):

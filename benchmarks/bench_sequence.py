@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -26,6 +27,8 @@ from affect3d.mesh import Mesh
 from affect3d.model.load import load_model
 from affect3d.registration import register_nonrigid
 from affect3d.registration.expression_prior import expression_prior
+from affect3d.registration.model_fit import fit_modes
+from affect3d.registration.modes import model_modes
 from affect3d.registration.sequence import NEUTRAL, register_sequence
 from affect3d.registration.template import Template, model_template
 from affect3d.registration.uv import UVRegistration
@@ -45,6 +48,7 @@ def main(argv=None):
     parser.add_argument("--model", default="default")
     parser.add_argument("--vertices", type=int, help="cut the template to so many around the nose")
     parser.add_argument("--uv", action="store_true")
+    parser.add_argument("--modes", type=int, metavar="N", help="the neutral begins from N identity modes of the model")
     options = parser.parse_args(argv)
     model = load_model(options.model)
     template = model_template(model)
@@ -58,7 +62,12 @@ def main(argv=None):
     scan, _ = scanned(neutral, rng)
     placed = neutral.vertices[marks] + rng.normal(0, 1, (len(marks), 3))
     began = time.perf_counter()
-    found = register_nonrigid(template.mesh, scan, marks, placed, NEUTRAL)
+    shape = template.mesh
+    if options.modes:
+        own = model_modes(replace(model, identity=model.identity[: options.modes],
+                                  identity_std=model.identity_std[: options.modes]), template)  # fmt: skip
+        shape = shape.with_vertices(fit_modes(shape, own, scan, marks, placed).vertices)
+    found = register_nonrigid(shape, scan, marks, placed, NEUTRAL)
     seconds = time.perf_counter() - began
     error = np.linalg.norm(found.vertices - neutral.vertices, axis=1)
     print(f"template of {len(neutral.vertices)} vertices, scans of about {len(scan.vertices)}")

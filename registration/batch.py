@@ -28,6 +28,7 @@ from affect3d.registration.frame_work import (
 from affect3d.registration.frames import Frame, natural_key
 from affect3d.registration.methods import ALIASES, SEQUENCE_METHODS, method_named
 from affect3d.registration.nonrigid import NonRigidOptions
+from affect3d.registration.modes import ShapeModes
 from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.records import FrameRecord, read_record
 from affect3d.registration.sequence import NEUTRAL, WITH_PRIOR
@@ -59,6 +60,9 @@ class BatchOptions:
         Frames in a row that could not be kept, after which a sequence method starts afresh.
     prior : DisplacementPrior, optional
         How faces of the template's topology move; the method "track" uses it.
+    modes : ShapeModes, optional
+        How faces of the template's model differ: frames that are registered by themselves (with "track" and "uv" the
+        neutrals) begin from there.
     unit : {"mm", "cm", "m"}, optional
         Of the scans; it outranks what a file states.
     guessed : {"mm", "cm", "m"}, optional
@@ -79,6 +83,7 @@ class BatchOptions:
     neutrals: dict[str, str] = field(default_factory=dict)
     lost_after: int = 3
     prior: DisplacementPrior | None = None
+    modes: ShapeModes | None = None
     unit: str | None = None
     guessed: str | None = None
     find: Callable | None = None
@@ -165,6 +170,13 @@ def register_batch(
         _write_template(places, template)
         if _prior(options) is not None:
             options.prior.save(places.prior)
+        if options.modes is not None:
+            if options.modes.basis.shape[1] != len(template.mesh.vertices):
+                raise ValueError(
+                    f"modes: expected those of the template's {len(template.mesh.vertices)} vertices, got "
+                    f"{options.modes.basis.shape[1]}"
+                )
+            options.modes.save(places.modes)
         jobs = {frame.name: _job(frame, landmarks.get(frame.name), template, places, options) for frame in frames}
         records, reused = {}, 0
         progress(0, len(frames), "registering")
@@ -250,6 +262,8 @@ def _job(frame: Frame, landmarks, template: Template, places: Places, options: B
     if settings["method"] in SEQUENCE_METHODS:
         settings["neutral"] = {"options": json_ready(options.neutral_options), "lost_after": options.lost_after}
         settings["prior"] = "" if _prior(options) is None else options.prior.digest
+    if options.modes is not None:
+        settings["modes"] = options.modes.digest
     return FrameJob(
         frame.name, frame.scan, os.path.abspath(frame.path), places, settings, settings["method"], wanted,
         options.unit, options.guessed, landmarks, None if landmarks else options.find, options.limits,

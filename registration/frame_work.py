@@ -19,13 +19,15 @@ from affect3d.mesh import Mesh
 from affect3d.registration.distortion import distorted_share
 from affect3d.registration.frame_input import frame_landmarks, input_digest, read_scan, surface_of
 from affect3d.registration.methods import method_named
+from affect3d.registration.model_fit import fit_modes
+from affect3d.registration.modes import ShapeModes
 from affect3d.registration.records import FrameRecord, read_record, write_record
 from affect3d.registration.template import Template, matching_landmarks
 from affect3d.registration.verdict import Limits, frame_verdict
 
 __all__ = [
     "FrameJob", "FrameOutcome", "Places", "UNWRITTEN", "done_before", "failed_record", "finish_frame", "loaded",
-    "measured", "one_blas_thread", "read_scan", "register_frame", "sentence_of", "write_frame_mesh",
+    "measured", "one_blas_thread", "read_scan", "register_frame", "sentence_of", "start_shape", "write_frame_mesh",
 ]  # fmt: skip
 
 # of surface triangles looked at for each vertex; those of scans are small and alike
@@ -63,6 +65,10 @@ class Places:
     @property
     def prior(self) -> Path:
         return Path(self.root, "prior.npz")
+
+    @property
+    def modes(self) -> Path:
+        return Path(self.root, "modes.npz")
 
     @property
     def times(self) -> Path:
@@ -185,12 +191,22 @@ def _register(job: FrameJob, record: FrameRecord) -> tuple[FrameRecord, Mesh]:
     marks, positions = matching_landmarks(template, landmarks)
     record = replace(record, landmarks=origin)
     method = method_named(job.method)
-    result = method.function(template.mesh, scan, marks, positions, job.options or method.options())
+    shape, said = start_shape(job, template, scan, marks, positions)
+    result = method.function(shape, scan, marks, positions, job.options or method.options())
     record = measured(record, template.mesh, scan, result.vertices, result.matched, marks, positions)
     record = replace(
-        record, iterations=int(result.iterations), converged=bool(result.converged), reason=str(result.reason)
+        record, iterations=int(result.iterations), converged=bool(result.converged), reason=f"{result.reason}{said}"
     )
     return record, template.mesh.with_vertices(result.vertices)
+
+
+def start_shape(job: FrameJob, template: Template, scan: Mesh, marks, positions) -> tuple[Mesh, str]:
+    """The template, brought near the scan by its model's modes if the run has some; and what the reason is to add."""
+    wanted = job.settings.get("modes")
+    if not wanted:
+        return template.mesh, ""
+    fit = fit_modes(template.mesh, loaded(ShapeModes, job.places.modes, wanted), scan, marks, positions)
+    return template.mesh.with_vertices(fit.vertices), "" if fit.converged else f"; {fit.reason}"
 
 
 def measured(record: FrameRecord, template: Mesh, scan: Mesh, vertices, matched, marks, positions) -> FrameRecord:
@@ -287,9 +303,9 @@ def log_time(job: FrameJob, record: FrameRecord, seconds: float) -> None:
         pass  # a log that cannot be written costs nobody a result
 
 
-@functools.lru_cache(maxsize=3)
+@functools.lru_cache(maxsize=4)
 def loaded(kind, path: Path, expected: str):
-    """The template or the prior (its class `kind`) of a run, kept in memory.
+    """The template, the modes or the prior (its class `kind`) of a run, kept in memory.
 
     Raises
     ------

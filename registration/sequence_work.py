@@ -29,6 +29,7 @@ from affect3d.registration.frame_work import (
     measured,
     one_blas_thread,
     sentence_of,
+    start_shape,
 )
 from affect3d.registration.nonrigid import register_nonrigid
 from affect3d.registration.prior import DisplacementPrior
@@ -279,11 +280,12 @@ def _alone(frame: FrameJob, job: SequenceJob, template: Template):
     scan = surface_of(whole, frame.scan)
     landmarks, origin = frame_landmarks(frame, whole, unit)
     marks, positions = matching_landmarks(template, landmarks)
-    result = register_nonrigid(template.mesh, scan, marks, positions, job.alone)
+    shape, said = start_shape(frame, template, scan, marks, positions)
+    result = register_nonrigid(shape, scan, marks, positions, job.alone)
     record = FrameRecord(
         frame.name, frame.scan, settings=frame.settings, unit=unit, unit_source=source, landmarks=origin,
         iterations=int(result.iterations), converged=bool(result.converged),
-        reason=f"the neutral of the sequence: {result.reason}",
+        reason=f"the neutral of the sequence: {result.reason}{said}",
     )  # fmt: skip
     return measured(record, template.mesh, scan, result.vertices, result.matched, marks, positions), result.vertices
 

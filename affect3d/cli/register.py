@@ -24,6 +24,7 @@ examples:
   affect3d register scans/ --out registered --gallery faces.zarr --labels labels.csv
   affect3d register scans/ --template head.ply --out registered --scheduler tcp://10.0.0.1:8786
   affect3d register recordings/ --unit mm --out registered --method track --jobs 8
+  affect3d register scans/ --template lsfm.safetensors --modes --out registered
 
 OUT then holds meshes/NAME.ply (mm, the template's vertices and triangles in their order), pruned/NAME.ply,
 records/NAME.json and report.html, with --texture also textures/NAME.glb; NAME is the scan's place in its folder, as
@@ -69,6 +70,8 @@ class RegisterOptions:
         Name of the neutral frame, for methods that follow sequences.
     prior : bool
         Whether the built-in head's expressions guide the tracker.
+    modes : bool
+        Whether frames that are registered by themselves begin from the modes of the template's model.
     limits : tuple of (name, value)
         Of `Limits` in `affect3d.registration.verdict`, where they differ from the defaults.
     gallery, labels : str, optional
@@ -97,6 +100,7 @@ class RegisterOptions:
     method: str = "nonrigid"
     neutral: str | None = None
     prior: bool = True
+    modes: bool = False
     limits: tuple[tuple[str, float], ...] = ()
     gallery: str | None = None
     labels: str | None = None
@@ -156,6 +160,10 @@ def add_parser(commands, common) -> None:
         "--no-prior", action="store_true",
         help="with track: follow shape alone, without the built-in head's knowledge of how faces move",
     )  # fmt: skip
+    group.add_argument(
+        "--modes", action="store_true",
+        help="begin from the template's own modes: with --template MODEL, a model learnt from people",
+    )  # fmt: skip
     group.add_argument("--jobs", type=numbers.whole(1, 1024), metavar="N", help="processes (default: one a core)")
     group.add_argument(
         "--limit", action="append", default=[], metavar="NAME=VALUE",
@@ -202,6 +210,7 @@ def read_options(arguments) -> RegisterOptions:
         scans=tuple(a.scans), out=a.out, template=a.template, landmarks=a.landmarks, unit=a.unit, method=a.method,
         neutral=a.neutral,
         prior=not a.no_prior,
+        modes=a.modes,
         limits=tuple(_limit(text) for text in a.limit), gallery=a.gallery, labels=a.labels,
         convention=a.convention or "", jobs=a.jobs or _cores(), scheduler=a.scheduler, worst=a.worst, force=a.force,
         texture=(a.texture_format or "glb") if a.texture else None, texture_size=a.texture_size or 1024,

@@ -15,6 +15,8 @@ from affect3d.progress import terminal
 
 __all__ = ["find_landmarks", "load_template", "register_scans"]
 
+#: Expressions of a template's own model that guide the tracker at most.
+_MOST = 150
 #: Complaints about single frames that are printed; all of them are in the report and in the records.
 _SAID = 20
 
@@ -59,13 +61,20 @@ def register_scans(options) -> Report:
     template, said = load_template(options.template)
     notes += said
     layout = texture_layout(options.template, template, options.texture) if options.texture else None
+    modes, model = None, None
+    if options.modes:
+        modes, model = _modes(options.template, template)
+        notes.append(f"frames begin from {modes.source}")
     prior = None
     if options.method == "track" and options.prior:
-        prior, said = _prior(template)
+        # components of hundreds would cost more than they tell
+        own = model if model is not None and len(model.expression) <= _MOST else None
+        prior, said = _prior(template, own)
         notes += said
     batch = BatchOptions(
         method=options.method, neutrals=neutrals, unit=options.unit, guessed=guessed, find=find_landmarks,
         jobs=options.jobs, scheduler=options.scheduler, limits=limits, prior=prior,
+        modes=modes,
     )  # fmt: skip
     _say(notes)
     if not all(frame.name in landmarks for frame in _in_need(frames, options.method, neutrals)):
@@ -154,15 +163,27 @@ def load_template(spec):
         raise ValueError(f"{beside}: {error}") from None
 
 
-def _prior(template):
-    """How the built-in head says that faces of the template's topology move, and notes."""
+def _modes(spec: str | None, template):
+    """The modes of the template's model, and the model."""
+    from affect3d.model.load import load_model
+    from affect3d.registration.modes import model_modes
+
+    if template.model_vertices is None:
+        raise ValueError(f"--modes: the template {spec} is a mesh and has none; name a head model with --template")
+    model = load_model(spec, progress=terminal)
+    return model_modes(model, template), model
+
+
+def _prior(template, model=None):
+    """How a model, the built-in head if none is given, says that faces of the template's topology move, and notes."""
     from affect3d.model.load import load_model
     from affect3d.registration.expression_prior import expression_prior
 
     try:
-        prior = expression_prior(load_model("default", progress=terminal), template)
+        prior = expression_prior(model or load_model("default", progress=terminal), template)
     except ValueError as error:
-        return None, [f"the built-in head's expressions cannot be carried over to the template: {error}"]
+        whose = "template's" if model else "built-in head's"
+        return None, [f"the {whose} expressions cannot be carried over to the template: {error}"]
     return prior, [f"tracking is guided by {prior.source}"]
 
 
