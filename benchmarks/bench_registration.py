@@ -26,7 +26,7 @@ from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration import register_amberg, register_nonrigid
 from affect3d.registration.model_fit import fit_modes
-from affect3d.registration.modes import ShapeModes
+from affect3d.registration.prior import DisplacementPrior
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 #: Expressions of the made pairs; names without a side stand for both.
@@ -104,7 +104,7 @@ def amberg(template, scan, positions, marks):
 def by_modes(model, vertices: int, count: int):
     """`nonrigid` from where the first identity modes and all expressions put the template."""
     identity = 10 * model["identity"][:count, :vertices].astype(float)
-    modes = ShapeModes(np.concatenate([identity, 3.5 * model["expression"][:, :vertices].astype(float)]))
+    modes = DisplacementPrior(np.concatenate([identity, 3.5 * model["expression"][:, :vertices].astype(float)]))
 
     def register(template, scan, positions, marks):
         start = fit_modes(template, modes, scan, marks, positions).vertices

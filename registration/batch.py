@@ -28,7 +28,6 @@ from affect3d.registration.frame_work import (
 from affect3d.registration.frames import Frame, natural_key
 from affect3d.registration.methods import ALIASES, SEQUENCE_METHODS, method_named
 from affect3d.registration.nonrigid import NonRigidOptions
-from affect3d.registration.modes import ShapeModes
 from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.records import FrameRecord, read_record
 from affect3d.registration.sequence import NEUTRAL, WITH_PRIOR
@@ -60,7 +59,7 @@ class BatchOptions:
         Frames in a row that could not be kept, after which a sequence method starts afresh.
     prior : DisplacementPrior, optional
         How faces of the template's topology move; the method "track" uses it.
-    modes : ShapeModes, optional
+    modes : DisplacementPrior, optional
         How faces of the template's model differ: frames that are registered by themselves (with "track" and "uv" the
         neutrals) begin from there.
     unit : {"mm", "cm", "m"}, optional
@@ -83,7 +82,7 @@ class BatchOptions:
     neutrals: dict[str, str] = field(default_factory=dict)
     lost_after: int = 3
     prior: DisplacementPrior | None = None
-    modes: ShapeModes | None = None
+    modes: DisplacementPrior | None = None
     unit: str | None = None
     guessed: str | None = None
     find: Callable | None = None

@@ -20,7 +20,7 @@ from affect3d.registration.distortion import distorted_share
 from affect3d.registration.frame_input import frame_landmarks, input_digest, read_scan, surface_of
 from affect3d.registration.methods import method_named
 from affect3d.registration.model_fit import fit_modes
-from affect3d.registration.modes import ShapeModes
+from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.records import FrameRecord, read_record, write_record
 from affect3d.registration.template import Template, matching_landmarks
 from affect3d.registration.verdict import Limits, frame_verdict
@@ -205,7 +205,7 @@ def start_shape(job: FrameJob, template: Template, scan: Mesh, marks, positions)
     wanted = job.settings.get("modes")
     if not wanted:
         return template.mesh, ""
-    fit = fit_modes(template.mesh, loaded(ShapeModes, job.places.modes, wanted), scan, marks, positions)
+    fit = fit_modes(template.mesh, loaded(DisplacementPrior, job.places.modes, wanted), scan, marks, positions)
     return template.mesh.with_vertices(fit.vertices), "" if fit.converged else f"; {fit.reason}"
 
 

@@ -18,8 +18,8 @@ from affect3d.geometry.procrustes import procrustes
 from affect3d.geometry.rotation import rotation_exp, skew
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
-from affect3d.registration.modes import ShapeModes
 from affect3d.registration.nonrigid import check_landmarks
+from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.target import Target
 
 __all__ = ["ModelFit", "ModelFitOptions", "fit_modes"]
@@ -90,7 +90,7 @@ class ModelFit:
 
 
 def fit_modes(
-    template: Mesh, modes: ShapeModes, scan: Mesh | Target, landmarks, positions,
+    template: Mesh, modes: DisplacementPrior, scan: Mesh | Target, landmarks, positions,
     options: ModelFitOptions = ModelFitOptions(),
 ) -> ModelFit:
     """Fit a template's modes to a scan.
@@ -99,8 +99,8 @@ def fit_modes(
     ----------
     template : Mesh
         mm, its faces facing outwards.
-    modes : ShapeModes
-        Of the template's vertices.
+    modes : DisplacementPrior
+        Of the template's vertices, each expected to weigh nothing, with a deviation of 1.
     scan : Mesh or Target
         mm, of the same size; any pose.
     landmarks : (L,) int array
@@ -122,8 +122,8 @@ def fit_modes(
     target = scan if isinstance(scan, Target) else Target(scan, options.turn, smoothing=options.smoothing)
     rest, basis = template.vertices, modes.basis
     count, some = len(basis), np.arange(0, len(rest), max(len(rest) // options.points, 1))
-    moves = np.ascontiguousarray(basis[:, some])
-    moves_marks = basis[:, marks].astype(np.float64)
+    moves = np.ascontiguousarray(basis[:, some], np.float32)
+    moves_marks = basis[:, marks]
     start = procrustes(rest[marks], positions, scale=False)
     rotation, translation, weights = start.rotation, start.translation, np.zeros(count)
     place = rest @ rotation.T + translation
@@ -159,7 +159,7 @@ def fit_modes(
         step = np.linalg.solve(left, right)
         rotation, translation = rotation_exp(step[:3]) @ rotation, translation + step[3:6]
         weights = weights + step[6:]
-        shape = rest + (weights.astype(np.float32) @ basis.reshape(count, -1)).reshape(-1, 3)
+        shape = rest + (weights @ basis.reshape(count, -1)).reshape(-1, 3)
         fresh = shape @ rotation.T + translation
         moved = float(np.percentile(np.linalg.norm(fresh - place, axis=1), 99))
         place = fresh

@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from affect3d.geometry.arrays import frozen_array, require_finite
-from affect3d.io.atomic import atomic_path
 from affect3d.model.morphable import MorphableModel
-from affect3d.registration.records import digest
+from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.template import Template
 
-__all__ = ["ShapeModes", "model_modes"]
+__all__ = ["model_modes"]
 
 #: Expected deviation of an expression that runs from 0 to 1, and of a mode that stands at three deviations.
 _ARTIST, _COMPONENT = 0.35, 1 / 3
 
 
-@dataclass(frozen=True, eq=False)
-class ShapeModes:
-    """Displacements of a template that are expected, each with a weight of mean 0 and deviation 1.
-
-    Attributes
-    ----------
-    basis : (K, V, 3) float32
-        mm, for a weight of 1.
-    source : str
-        A sentence on where they come from.
-    """
-
-    basis: np.ndarray
-    source: str = ""
-
-    def __post_init__(self):
-        basis = frozen_array(self.basis, np.float32, "basis", (None, None, 3))
-        require_finite(basis, "basis")
-        object.__setattr__(self, "basis", basis)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the basis."""
-        return digest(self.basis)
-
-    def save(self, path) -> None:
-        """Write the basis as .npz, exactly and always with the same bytes."""
-        with atomic_path(path) as temporary:
-            np.savez(temporary, basis=self.basis)
-
-    @staticmethod
-    def load(path) -> ShapeModes:
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return ShapeModes(file["basis"])
-
-
-def model_modes(model: MorphableModel, template: Template, least: float = 0.1) -> ShapeModes:
+def model_modes(model: MorphableModel, template: Template, least: float = 0.1) -> DisplacementPrior:
     """Identity and expression modes of a model at the vertices of a template that is a part of it.
 
     Of the pairs that foreign models' expression components come in (``x`` and ``x_minus``) one is taken, for weights
@@ -68,6 +27,11 @@ def model_modes(model: MorphableModel, template: Template, least: float = 0.1) -
         Made by `affect3d.registration.template.model_template` of this model.
     least : float
         mm; modes that at one deviation move no vertex of the template by so much are left out.
+
+    Returns
+    -------
+    DisplacementPrior
+        A weight of 1 is one deviation.
 
     Raises
     ------
@@ -91,4 +55,4 @@ def model_modes(model: MorphableModel, template: Template, least: float = 0.1) -
     if not moving.any():
         raise ValueError(f"model: none of its modes moves the template by {least} mm")
     name = model.name or "model"
-    return ShapeModes(basis[moving], f"{people} identity modes and {faces} expressions of the {name}")
+    return DisplacementPrior(basis[moving], f"{people} identity modes and {faces} expressions of the {name}")

@@ -24,7 +24,7 @@ class DisplacementPrior:
     Attributes
     ----------
     basis : (K, V, 3) float64
-        mm, in the template's pose; a weight of 1 is a full expression.
+        mm, in the template's pose; a weight of 1 is a full expression, or one deviation of a mode.
     source : str
         A sentence on where it comes from.
     """

@@ -17,7 +17,8 @@ from affect3d.registration import register_nonrigid
 from affect3d.registration.batch import BatchOptions, find_landmark_files, register_batch
 from affect3d.registration.frames import find_frames
 from affect3d.registration.model_fit import ModelFitOptions, fit_modes
-from affect3d.registration.modes import ShapeModes, model_modes
+from affect3d.registration.modes import model_modes
+from affect3d.registration.prior import DisplacementPrior
 from affect3d.registration.template import Template, model_template
 
 _spec = importlib.util.spec_from_file_location("small_head", Path(__file__).with_name("small_head.py"))
@@ -131,9 +132,9 @@ def test_one_of_two_opposite_shapes_is_taken_at_a_third():
 def test_errors_name_what_is_wrong(tmp_path):
     _, scan, positions, _ = person(1)
     with pytest.raises(ValueError, match="modes: expected those of"):
-        fit_modes(TEMPLATE.mesh, ShapeModes(MODES.basis[:, :-1]), scan, MARKS, positions)
+        fit_modes(TEMPLATE.mesh, DisplacementPrior(MODES.basis[:, :-1]), scan, MARKS, positions)
     with pytest.raises(ValueError, match="basis"):
-        ShapeModes(np.full((1, 4, 3), np.nan))
+        DisplacementPrior(np.full((1, 4, 3), np.nan))
     bare = Template(TEMPLATE.mesh, TEMPLATE.scheme, TEMPLATE.landmarks)
     with pytest.raises(ValueError, match="no part of a head model"):
         model_modes(MODEL, bare)
@@ -146,7 +147,7 @@ def test_errors_name_what_is_wrong(tmp_path):
     few = fit_modes(TEMPLATE.mesh, MODES, scan, MARKS, positions, ModelFitOptions(iterations=1))
     assert not few.converged and "still moved" in few.reason
     MODES.save(tmp_path / "modes.npz")
-    assert ShapeModes.load(tmp_path / "modes.npz").digest == MODES.digest
+    assert DisplacementPrior.load(tmp_path / "modes.npz").digest == MODES.digest
 
 
 def written(folder, seeds):
@@ -190,7 +191,7 @@ def test_a_batch_begins_from_them_and_leaves_the_same_bytes_whoever_did_it(tmp_p
     again = register_batch(frames, TEMPLATE, tmp_path / "one", landmarks, BatchOptions(
         method=method, unit="mm", modes=MODES))  # fmt: skip
     assert again.reused == len(frames)
-    wrong = BatchOptions(modes=ShapeModes(MODES.basis[:, 1:]))
+    wrong = BatchOptions(modes=DisplacementPrior(MODES.basis[:, 1:]))
     with pytest.raises(ValueError, match="modes: expected those of the template"):
         register_batch(frames, TEMPLATE, tmp_path / "bad", landmarks, wrong)
 
