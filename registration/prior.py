@@ -7,6 +7,7 @@ how skin moves *along* the surface when it is seen to move across it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class DisplacementPrior:
         require_finite(basis, "basis")
         object.__setattr__(self, "basis", basis)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the basis."""
         return digest(self.basis)

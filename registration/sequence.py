@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
+from threadpoolctl import ThreadpoolController
 
 from affect3d.geometry.laplacian import cotangent_laplacian, vertex_areas
 from affect3d.geometry.procrustes import procrustes
@@ -31,6 +32,8 @@ from affect3d.registration.prior import DisplacementPrior, PriorFit
 from affect3d.registration.target import Target
 
 __all__ = ["NEUTRAL", "WITH_PRIOR", "FrameResult", "SequenceOptions", "Tracker", "register_sequence"]
+
+_BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,11 @@ class Tracker:
         self.good = False
 
     def frame(self, index: int, target: Target | None, positions, reason: str) -> FrameResult:
+        # sums split over another number of threads have other last bits
+        with _BLAS.limit(limits=1, user_api="blas"):
+            return self._frame(index, target, positions, reason)
+
+    def _frame(self, index: int, target: Target | None, positions, reason: str) -> FrameResult:
         if target is None:
             return self._failed(index, reason)
         if self.marks is not None and positions is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ class Template:
             raise ValueError("mesh: a template needs triangles")
         object.__setattr__(self, "landmarks", marks)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of vertices, faces and landmarks."""
         return digest(self.mesh.vertices, self.mesh.faces, self.landmarks, self.scheme)

@@ -48,3 +48,23 @@ def test_a_star_holds_the_points_whose_rays_cross_it_an_odd_number_of_times():
     Path = pytest.importorskip("matplotlib.path", reason="matplotlib is not installed").Path
 
     np.testing.assert_array_equal(inside_polygon(points, star), Path(star).contains_points(points))
+
+
+def test_the_compiled_search_is_the_slow_one():
+    """Against all pairs by the vectorized formula, with slivers, points and lines among the triangles."""
+    rng = np.random.default_rng(11)
+    vertices = rng.normal(size=(60, 3))
+    faces = np.array([rng.choice(60, 3, replace=False) for _ in range(80)])
+    faces[:3] = [[1, 1, 1], [2, 2, 3], [4, 5, 4]]  # no area
+    points = np.concatenate([rng.normal(size=(300, 3)) * 1.5, vertices[:20], vertices[faces[5:9]].mean(1)])
+    found = nearest_on_mesh(points, vertices, faces, candidates=80)
+    triangles = vertices[faces]
+    weights = closest_on_triangles(points[:, None], triangles[None])
+    there = np.einsum("nfk,fkd->nfd", weights, triangles)
+    distance = np.linalg.norm(there - points[:, None], axis=-1)
+    np.testing.assert_allclose(found.distance, distance.min(1), atol=1e-12)
+    own = distance[np.arange(len(points)), found.faces]
+    np.testing.assert_allclose(own, distance.min(1), atol=1e-12)
+    np.testing.assert_allclose(found.weights, weights[np.arange(len(points)), found.faces], atol=1e-9)
+    np.testing.assert_allclose(found.points, np.einsum("nk,nkd->nd", found.weights, triangles[found.faces]), atol=1e-12)
+    assert len(nearest_on_mesh(np.zeros((0, 3)), vertices, faces).faces) == 0

@@ -34,7 +34,7 @@ Landmarks of a scan: NAME.landmarks.json, .ljson, .pts, .pp, .csv or .txt beside
 methods:
   nonrigid  scans of whoever and whatever order: each frame by itself, 3 to 6 s (also called nicp)
   amberg    the published method of 2007, slow, for comparisons
-  track     4D sequences, a folder each: the neutral by nonrigid, then each frame from the one before; four a second
+  track     4D sequences, a folder each: the neutral by nonrigid, then each frame from the one before; five a second
   uv        the same by flattened images, as in the paper; follows textures as well; about one frame a second
 With track and uv only the neutral needs landmarks.  It is the frame that --labels mark as neutral or --neutral names,
 else the first of its folder.  Where tracking is lost a frame is registered by itself, and its record says so."""

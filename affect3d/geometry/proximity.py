@@ -86,16 +86,14 @@ def nearest_on_mesh(points, vertices, faces, candidates: int = 48) -> Nearest:
     ValueError
         If there are no faces.
     """
+    from affect3d.geometry.proximity_kernels import nearest_of
+
     faces = np.asarray(faces)
     if len(faces) == 0:
         raise ValueError("faces: expected at least one triangle")
-    points, triangles = np.asarray(points, float), np.asarray(vertices, float)[faces]
+    points, triangles = np.ascontiguousarray(points, float), np.asarray(vertices, float)[faces]
     count = min(candidates, len(faces))
-    _, near = cKDTree(triangles.mean(1)).query(points, k=count)
-    near = near.reshape(len(points), count)
-    weights = closest_on_triangles(points[:, None], triangles[near])
-    there = np.einsum("nck,nckd->ncd", weights, triangles[near])
-    distance = np.linalg.norm(there - points[:, None], axis=-1)
-    best = distance.argmin(1)
-    row = np.arange(len(points))
-    return Nearest(near[row, best].astype(np.int32), weights[row, best], there[row, best], distance[row, best])
+    _, near = cKDTree(triangles.mean(1), balanced_tree=False, compact_nodes=False).query(points, k=count)
+    best, weights = nearest_of(points, triangles, near.reshape(len(points), count).astype(np.int64))
+    there = np.einsum("nk,nkd->nd", weights, triangles[best])
+    return Nearest(best.astype(np.int32), weights, there, np.linalg.norm(there - points, axis=1))
