@@ -97,7 +97,7 @@ def film_frames(frames, track, model, base, keep: float = 0.8):
             continue
         portrait = _portrait(pixels, track, model, k)
         # one white for all frames, or teeth would change whenever lips part
-        white = portrait._white = portrait._white if white is None else white
+        white = portrait.white = portrait.white if white is None else white
         weights = {name: float(w) for name, w in zip(model.expression_names, wanted[k]) if w}
         yield portrait.with_expression(weights).image
 

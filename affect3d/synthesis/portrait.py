@@ -13,31 +13,28 @@ from affect3d.affect import expression_for
 from affect3d.detect import FaceDetection, LandmarkerOptions, NoFaceError, detect_faces
 from affect3d.detect.schemes import to_ibug68
 from affect3d.fitting import FaceFit, fit_face
-from affect3d.geometry.triangles import triangle_areas, vertex_normals
-from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, MOUTH_CORNERS, OUTLINE, UNUSED, interocular
+from affect3d.geometry.triangles import vertex_normals
+from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, OUTLINE, UNUSED, interocular
 from affect3d.landmarks import Landmarks
 from affect3d.mesh import Mesh
 from affect3d.model import MorphableModel
 from affect3d.progress import Progress, silent
 from affect3d.render.poisson import poisson_blend
 from affect3d.render.raster import interpolate, rasterize, screen_points
-from affect3d.render.shading import estimate_lighting, harmonics, linear_to_srgb, srgb_to_linear
+from affect3d.render.shading import estimate_lighting, harmonics, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.synthesis.enlarge import WORKING_UNIT, enlarge, enlarge_fill
-from affect3d.synthesis.interior import FLESH, inside_colours, render_interior, white_reference
-from affect3d.synthesis.opening_light import between_walls, opening_light, opening_ring
+from affect3d.synthesis.interior import white_reference
+from affect3d.synthesis.model_mouth import INSIDE, ModelMouth, MouthScene
 from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
 from affect3d.synthesis.warp import (
-    above, carry_over_edge, hold_still, relit, skin_field, smoothstep, soften, without_inside,
+    above, hold_still, relit, skin_field, smoothstep, soften, without_inside,
 )
 
 __all__ = ["Portrait", "Synthesis"]
 
 SKIN = ("face", "lips")
 EYES = ("eye_left", "eye_right")
-#: Pixels drawn along one of the picture's, inside the mouth: edges of teeth are hard.
-FINER = 3
-INSIDE = ("mouth", "teeth_upper", "teeth_lower", "gums", "tongue")
 #: Eyeballs are drawn this much farther away, so that a lid always covers them, mm.
 EYE_SINK = 3.0
 #: The middle of the lips lies this far in front of the middle of all landmarks, mm.
@@ -235,8 +232,7 @@ class Portrait:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
         self._eyes_seen = cv2.erode(np.isin(part, self._ids(EYES)).astype(np.uint8), kernel) > 0
         self._inside_seen = cv2.erode(np.isin(part, self._ids(INSIDE)).astype(np.uint8), kernel) > 0
-        # a picture without colour gets no red mouth
-        self._coloured = bool(np.ptp(self._crop.astype(np.int16), axis=2).mean() > 1.5)
+        coloured = bool(np.ptp(self._crop.astype(np.int16), axis=2).mean() > 1.5)
         self._skin_seen = np.isin(part, self._ids(("face",)))
         self._source_normals = self._camera_normals(self._source)
         linear = srgb_to_linear(self._crop)
@@ -253,54 +249,18 @@ class Portrait:
             shown.size > 0.004 * self._unit**2 and np.percentile(shown, 75) > 0.5 * np.median(luminance[pick])
         )
         self._lighting = estimate_lighting(normals[chosen], luminance[chosen])
-        self._white = white_reference(linear, pick, self._inside_seen)
-        self._inside_colours = None if model.colours is None else inside_colours(model)
-        self._inside_vertices = np.flatnonzero(model.part_vertices(*INSIDE))
-        walls = model.faces[model.part_faces("mouth", "tongue")]
-        self._walls = float(triangle_areas(model.mean, walls).sum()), model.part_vertices("mouth", "tongue")
+        white = white_reference(linear, pick, self._inside_seen)
+        scene = MouthScene(self._lighting, white, self._lip_depth, self._unit, coloured)
+        self._mouth = ModelMouth(model, self.detection.landmarks.scheme, scene)
 
-    def _light_inside(self, target, normals):
-        """Share of outside light on each vertex (V,), and what the mouth's walls throw at each other (3,)."""
-        scheme, camera = self.detection.landmarks.scheme, self.fit.camera
-        vertices = target @ camera.rotation.T
-        lips = self.model.landmarks[scheme].locate(vertices, self.model.faces)
-        upper, lower = np.array(LIP_PAIRS[scheme]).T
-        ring = opening_ring(lips[upper], lips[lower], lips[list(MOUTH_CORNERS[scheme])])
-        light = np.zeros(len(vertices))
-        some = self._inside_vertices
-        light[some] = opening_light(vertices[some], normals[some], ring)
-        walls, where = self._walls
-        if not where.any():
-            return light, np.zeros(3)
-        turn = np.cross(ring - ring.mean(0), np.roll(ring, -1, axis=0) - ring.mean(0)).sum(0)
-        area = 0.5 * float(np.linalg.norm(turn))
-        return light, between_walls(light[where].mean(), area, walls, self._inside_colours[where].mean(0))
+    @property
+    def white(self) -> np.ndarray:
+        """(3,) linear light of a white thing in the place of the teeth; may be set, as for all frames of a film."""
+        return self._mouth.scene.white
 
-    def _model_inside(self, target, points, normals, box, upper: bool):
-        """The model's mouth in `box`, drawn at a multiple of the resolution: sRGB (h, w, 3) and coverage (h, w)."""
-        model, (rows, columns) = self.model, box
-        faces = model.faces
-        if not upper:  # triangles of one point draw nothing
-            faces = np.where(model.part_faces("teeth_upper")[:, None], 0, faces)
-        height, width = self._crop[box].shape[:2]
-        scaled = points.copy()
-        scaled[:, :2] = (points[:, :2] - [columns.start, rows.start] + 0.5) * FINER - 0.5
-        raster = rasterize(scaled, faces, FINER * width, FINER * height)
-        hole = np.isin(self._parts(raster), self._ids(INSIDE))
-        light, ambient = self._light_inside(target, normals)
-        values = interpolate(raster, faces, np.column_stack([self._inside_colours, normals, light]))
-        flesh = np.isin(self._parts(raster), self._ids(FLESH))
-        drawn = render_interior(
-            hole, values[..., :3], values[..., 3:6], raster.depth, self._lip_depth, self._lighting, self._white,
-            FINER * self._unit, flesh, values[..., 6], ambient,
-        )
-        if not self._coloured:
-            drawn = np.repeat(drawn @ np.array([[0.2126], [0.7152], [0.0722]], np.float32), 3, axis=2)
-        drawn = carry_over_edge(drawn, hole)
-        half = (width, height)
-        drawn = cv2.resize(drawn, half, interpolation=cv2.INTER_AREA)
-        cover = cv2.resize(hole.astype(np.float32), half, interpolation=cv2.INTER_AREA)
-        return linear_to_srgb(drawn), cover
+    @white.setter
+    def white(self, value):
+        self._mouth.scene = replace(self._mouth.scene, white=value)
 
     def _screen(self, vertices):
         points = screen_points(self._camera, vertices)
@@ -431,7 +391,8 @@ class Portrait:
         kept = hole & self._inside_seen[box]
         # the photo's upper teeth stay, unless lips that were drawn up hide most of them now
         upper = not (self._own_teeth and kept.sum() > 0.35 * self._inside_seen.sum())
-        drawn, cover = self._model_inside(target, points, normals, box, upper)
+        place = target @ self.fit.camera.rotation.T
+        drawn, cover = self._mouth.draw(points, place, normals, box, hole.shape, upper)
         if kept.any():
             own = relit(self._crop, hold_still(field[box], hole, kept), box)
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
