@@ -142,10 +142,14 @@ def load_template(spec):
     from affect3d.registration.template import Template, model_template
 
     if spec is None or Path(spec).suffix.lower() not in SCAN_SUFFIXES or Path(spec).is_dir():
+        from affect3d.fitting.template_pits import without_pits
         from affect3d.model.load import load_model
 
-        template = model_template(load_model(spec, progress=terminal))
-        return template, [f"the template is {template.source}"]
+        template, hidden = without_pits(model_template(load_model(spec, progress=terminal)))
+        notes = [f"the template is {template.source}"]
+        if hidden:
+            notes.append(f"{hidden} of them lie in pits such as nostrils, where no scanner sees, and are left out")
+        return template, notes
     from affect3d.io.landmark_files import read_landmark_vertices
     from affect3d.registration.frame_work import read_scan
 
