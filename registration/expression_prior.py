@@ -14,7 +14,7 @@ from affect3d.geometry.triangles import vertex_normals
 from affect3d.model.morphable import MorphableModel
 from affect3d.registration.nonrigid import NonRigidOptions, register_nonrigid
 from affect3d.registration.prior import DisplacementPrior
-from affect3d.registration.template import Template, model_template
+from affect3d.registration.template import Template, is_part_of, model_template
 
 __all__ = ["expression_prior"]
 
@@ -43,10 +43,11 @@ def expression_prior(
     ValueError
         If the two share fewer than four landmarks, or no expression moves the template.
     """
-    own = model_template(model, template.scheme)
-    moves = model.expression[:, own.model_vertices].astype(float)
-    same = template.model_vertices is not None and np.array_equal(template.mesh.faces, own.mesh.faces)
-    if not same:
+    if is_part_of(template, model):
+        moves = model.expression[:, template.model_vertices].astype(float)
+    else:
+        own = model_template(model, template.scheme)
+        moves = model.expression[:, own.model_vertices].astype(float)
         shared = (own.landmarks >= 0) & (template.landmarks >= 0)
         goal = template.mesh.vertices[template.landmarks[shared]]
         found = register_nonrigid(own.mesh, template.mesh, own.landmarks[shared], goal, options)

@@ -6,7 +6,7 @@ import numpy as np
 
 from affect3d.model.morphable import MorphableModel
 from affect3d.registration.prior import DisplacementPrior
-from affect3d.registration.template import Template
+from affect3d.registration.template import Template, is_part_of
 
 __all__ = ["model_modes"]
 
@@ -39,10 +39,8 @@ def model_modes(model: MorphableModel, template: Template, least: float = 0.1) -
         If the template is no part of the model, or nothing moves it.
     """
     vertices = template.model_vertices
-    if vertices is None or vertices.max(initial=-1) >= len(model.mean):
-        raise ValueError("template: its modes are wanted, but it is no part of a head model")
-    if not np.allclose(model.mean[vertices], template.mesh.vertices, atol=1e-3):
-        raise ValueError("template: lies elsewhere than the model's mean; are they of one model?")
+    if not is_part_of(template, model):
+        raise ValueError("template: its modes are wanted, but it is no part of the head model, or lies elsewhere")
     names = set(model.expression_names)
     kept = [k for k, name in enumerate(model.expression_names) if name.removesuffix("_minus") not in names - {name}]
     pairs = np.array([f"{model.expression_names[k]}_minus" in names for k in kept], bool)

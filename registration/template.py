@@ -17,7 +17,7 @@ from affect3d.model.keep_parts import SKIN_PARTS, keep_parts
 from affect3d.model.morphable import MorphableModel
 from affect3d.registration.records import digest
 
-__all__ = ["SKIN_PARTS", "Template", "matching_landmarks", "model_template"]
+__all__ = ["SKIN_PARTS", "Template", "is_part_of", "matching_landmarks", "model_template"]
 
 #: A similarity needs three landmarks; one more lets a wrong one be noticed.
 LEAST_LANDMARKS = 4
@@ -111,6 +111,14 @@ def model_template(model: MorphableModel, scheme: str = "ibug68") -> Template:
         f"the skin of the face of the {name}: {len(vertices)} of its {len(model.mean)} vertices",
         vertices.astype(np.int32),
     )  # fmt: skip
+
+
+def is_part_of(template: Template, model: MorphableModel) -> bool:
+    """Whether the template's vertices are those of the model's mean that `model_vertices` names."""
+    vertices = template.model_vertices
+    if vertices is None or vertices.max(initial=-1) >= len(model.mean):
+        return False
+    return np.allclose(model.mean[vertices], template.mesh.vertices, atol=1e-3)
 
 
 def matching_landmarks(template: Template, scan: Landmarks) -> tuple[np.ndarray, np.ndarray]:

@@ -136,7 +136,7 @@ def test_errors_name_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="basis"):
         DisplacementPrior(np.full((1, 4, 3), np.nan))
     bare = Template(TEMPLATE.mesh, TEMPLATE.scheme, TEMPLATE.landmarks)
-    with pytest.raises(ValueError, match="no part of a head model"):
+    with pytest.raises(ValueError, match="no part of the head model"):
         model_modes(MODEL, bare)
     with pytest.raises(ValueError, match="lies elsewhere"):
         model_modes(replace(MODEL, mean=MODEL.mean + 5), TEMPLATE)

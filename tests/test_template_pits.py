@@ -76,3 +76,35 @@ def test_numbers_of_the_model_are_kept():
         deep = np.full(68, -1)
         deep[30:36] = np.flatnonzero(ring == 40)[:6]
         without_pits(Template(mesh, "ibug68", deep, "landmarks in the tube only"))
+
+
+def test_texture_coordinates_and_motion_of_a_cut_template_are_its_models(tmp_path):
+    import importlib.util
+    from dataclasses import replace
+    from pathlib import Path
+
+    from affect3d.cli.register_textures import texture_layout
+    from affect3d.io.model_file import save_model_file
+    from affect3d.registration.expression_prior import expression_prior
+
+    spec = importlib.util.spec_from_file_location("small_head", Path(__file__).with_name("small_head.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    head = module.small_head()
+    model = replace(head, uv=head.mean[:, :2] / 400 + 0.5, uv_faces=head.faces)
+    save_model_file(model, tmp_path / "head.safetensors")
+    whole = model_template(model)
+    gone = np.linalg.norm(whole.mesh.vertices[:, :2] - [30, 60], axis=1) < 12  # as if it were a pit
+    faces = whole.mesh.faces[~gone[whole.mesh.faces].any(1)]
+    used = np.unique(faces)
+    new = np.full(len(gone), -1)
+    new[used] = np.arange(len(used))
+    marks = np.where(whole.landmarks >= 0, new[np.maximum(whole.landmarks, 0)], -1)
+    cut = Template(
+        Mesh(whole.mesh.vertices[used], new[faces]), "ibug68", marks, "cut", whole.model_vertices[used]
+    )  # fmt: skip
+    uv, uv_faces = texture_layout(str(tmp_path / "head.safetensors"), cut, "obj")
+    assert len(uv_faces) == len(cut.mesh.faces) < len(whole.mesh.faces)
+    np.testing.assert_allclose(uv[uv_faces], cut.mesh.vertices[cut.mesh.faces][..., :2] / 400 + 0.5, atol=1e-6)
+    prior = expression_prior(model, cut)
+    np.testing.assert_allclose(prior.basis[0], model.expression[0][cut.model_vertices], atol=1e-6)

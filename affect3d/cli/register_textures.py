@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from affect3d.cli.errors import UsageError
 from affect3d.progress import terminal
 
@@ -85,7 +87,8 @@ def _layout(spec, template):
     from affect3d.model.keep_parts import SKIN_PARTS, keep_parts
     from affect3d.model.load import load_model
 
-    part, _ = keep_parts(load_model(spec, progress=terminal), *SKIN_PARTS)
+    part, vertices = keep_parts(load_model(spec, progress=terminal), *SKIN_PARTS)
     if part.uv is None:
         return None
-    return part.uv, part.faces if part.uv_faces is None else part.uv_faces
+    kept = np.isin(vertices[part.faces], template.model_vertices).all(1)  # a template may lack nostrils
+    return part.uv, (part.faces if part.uv_faces is None else part.uv_faces)[kept]
