@@ -24,7 +24,7 @@ def plate(tube: bool):
 def template_of(mesh, marks):
     landmarks = np.full(68, -1)
     landmarks[30 : 30 + len(marks)] = marks
-    return Template(mesh, "ibug68", landmarks, "a plate")
+    return Template(mesh, "ibug68", landmarks, "a plate", np.arange(len(mesh.vertices), dtype=np.int32))
 
 
 def test_an_open_plane_is_seen_from_half_of_all_directions_and_a_tube_from_few():

@@ -198,3 +198,18 @@ def test_frames_are_let_go_one_by_one(film, tmp_path):
 
     video = problem.track_frames(frames, problem.MODEL, tmp_path, {}, problem.OPTIONS, landmarker=film)
     assert len(video) == film.frames and max(most) <= 3
+
+
+def test_a_film_that_ends_earlier_when_it_is_read_again_is_told(film, tmp_path):
+    from affect3d.fitting.video import track_frames
+
+    times = []
+
+    def frames():
+        times.append(1)
+        for k, pixels in enumerate(film.pixels()):
+            if len(times) == 1 or k < 30:
+                yield pixels
+
+    with pytest.raises(ValueError, match="frames: 40 were read at first, 30 when they were read again"):
+        track_frames(frames, problem.MODEL, tmp_path, {"film": "known"}, problem.OPTIONS, landmarker=film)

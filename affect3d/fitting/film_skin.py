@@ -19,12 +19,12 @@ import numpy as np
 
 from affect3d.fitting.bounded_step import bounded_step
 from affect3d.fitting.landmark_view import LandmarkView, PersonPoints, Pose
-from affect3d.fitting.photometric_samples import SKIN, skin_samples
+from affect3d.fitting.photometric_samples import skin_samples
 from affect3d.geometry.rotation import skew
 from affect3d.model import MorphableModel
 from affect3d.render.shading import harmonics, srgb_to_linear
 
-__all__ = ["SKIN", "FilmSkin", "SkinOptions", "film_skin", "fit_skin", "skin_crop"]
+__all__ = ["FilmSkin", "SkinOptions", "film_skin", "fit_skin", "skin_crop"]
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 #: Added to luminance before its logarithm is taken: darker than this is noise.
@@ -129,7 +129,21 @@ class _Crop:
 
 
 def skin_crop(pixels, view: LandmarkView, blur: float) -> _Crop:
-    """The part of a frame around the landmarks, no larger than it needs to be."""
+    """The part of a frame around the landmarks, ready for `film_skin` and `fit_skin`.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+        sRGB.
+    view : LandmarkView
+        Of that frame.  Faces more than 80 px between the outer corners of the eyes are shrunk to that.
+    blur : float
+        Width of the blur, interocular distances.
+
+    Returns
+    -------
+    A logarithm of linear luminance and its gradient, which is sampled at pixels of the frame.
+    """
     height, width = np.shape(pixels)[:2]
     low, high = np.nanmin(view.targets, axis=0), np.nanmax(view.targets, axis=0)
     margin = 0.35 * view.unit

@@ -58,10 +58,23 @@ def resting_scores(scores, names, share: float = 10.0, reach: float = 2.0, spare
 
 
 def expected_expressions(scores, rest, names) -> np.ndarray:
-    """(T, E) scores above `rest`, stretched to [0, 1].
+    """Scores above `rest`, stretched to [0, 1].
 
     Brows that are less raised than at rest are lowered, and the other way round: a detector that sees raised brows in
     a face at rest scores lowered ones by less of that.
+
+    Parameters
+    ----------
+    scores : (T, E) or (E,) float array
+        In [0, 1].
+    rest : (E,) float array
+        As `resting_scores` gives it.
+    names : sequence of str
+        ARKit names of the columns.
+
+    Returns
+    -------
+    float64 array of the shape of `scores`, in [0, 1]
     """
     scores, rest = np.asarray(scores, float), np.asarray(rest, float)
     above = (scores - rest) / np.maximum(1 - rest, _NARROW)

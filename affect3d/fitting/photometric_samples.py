@@ -10,11 +10,9 @@ import numpy as np
 from affect3d.fitting.photometric_albedo import Albedo, bump_centres, triangle_albedo
 from affect3d.geometry.triangles import triangle_areas
 from affect3d.model import MorphableModel
+from affect3d.model.keep_parts import SKIN_PARTS
 
-__all__ = ["SKIN", "SkinSamples", "skin_samples"]
-
-#: Parts that count as skin.
-SKIN = ("face", "lips", "skin")
+__all__ = ["SkinSamples", "skin_samples"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +69,7 @@ def skin_samples(
     ValueError
         If the model has no part called "face" or "skin".
     """
-    skin = np.flatnonzero(model.part_faces(*SKIN))
+    skin = np.flatnonzero(model.part_faces(*SKIN_PARTS))
     if not len(skin):
         raise ValueError("model: expected a part named 'face' or 'skin' to compare with the picture, it has none")
     area = triangle_areas(model.mean, model.faces[skin])

@@ -68,9 +68,15 @@ def without_pits(template: Template, share: float = 0.1, least: int = 20) -> tup
     Returns
     -------
     template : Template
-        The same one if it has no pit; else its vertices keep their order, and `model_vertices` tells which they are.
+        The same one if it has no pit; else without texture coordinates and colours, its vertices in their order; of a
+        part of a model `model_vertices` tells which they are.  Landmarks in pits are missing.
     count : int
         Vertices left out.
+
+    Raises
+    ------
+    ValueError
+        If fewer than four landmarks lie outside pits.
     """
     mesh, count = template.mesh, len(template.mesh.vertices)
     hidden = seen_share(mesh) < share
@@ -87,8 +93,6 @@ def without_pits(template: Template, share: float = 0.1, least: int = 20) -> tup
     new = np.full(count, -1)
     new[used] = np.arange(len(used))
     marks = np.where(template.landmarks >= 0, new[np.maximum(template.landmarks, 0)], -1)
-    model_vertices = np.arange(count) if template.model_vertices is None else template.model_vertices
-    kept = Template(
-        Mesh(mesh.vertices[used], new[faces]), template.scheme, marks, template.source, model_vertices[used]
-    )  # fmt: skip
-    return kept, count - len(used)
+    whose = None if template.model_vertices is None else template.model_vertices[used]
+    cut = Mesh(mesh.vertices[used], new[faces])
+    return Template(cut, template.scheme, marks, template.source, whose), count - len(used)

@@ -20,7 +20,7 @@ from affect3d.detect import NoFaceError
 from affect3d.detect.follow import FaceFollower
 from affect3d.fitting.facefit import FitOptions
 from affect3d.fitting.film_person import HEAD, POINTS, SCHEME, FilmedPerson, digest_of, frame_points
-from affect3d.fitting.film_skin import SKIN, SkinOptions, film_skin, fit_skin, skin_crop
+from affect3d.fitting.film_skin import SkinOptions, film_skin, fit_skin, skin_crop
 from affect3d.fitting.frame_light import frame_lighting
 from affect3d.fitting.known_face import fit_known
 from affect3d.fitting.landmark_basis import landmark_basis
@@ -29,6 +29,7 @@ from affect3d.fitting.smoothing import SmoothingOptions, bridged, smooth_curves,
 from affect3d.fitting.steady import fit_held, share_of_held, steady_poses
 from affect3d.io.record_file import RecordFile
 from affect3d.model import MorphableModel
+from affect3d.model.keep_parts import SKIN_PARTS
 from affect3d.progress import Progress, silent
 
 __all__ = ["Track", "TrackOptions", "track_frames", "with_lighting"]
@@ -221,7 +222,7 @@ def track_frames(
                 known |= {"pass": 3, "steady": options.steady, "poses": digest_of(rows)}
                 with RecordFile(folder / "steady.records", known, 5 + len(names)) as held:
                     rows = _hold(seen, rows, found, held, person, options, progress)
-            if options.rate is not None and options.skin is not None and model.part_faces(*SKIN).any():
+            if options.rate is not None and options.skin is not None and model.part_faces(*SKIN_PARTS).any():
                 known |= {"pass": 4, "skin": asdict(options.skin), "poses": digest_of(rows)}
                 with RecordFile(folder / "skin.records", known, pose_width) as aligned:
                     rows = _align(frames, seen, rows, found, aligned, person, model, options.skin, progress)
@@ -354,6 +355,8 @@ def _align(frames, seen, rows, found, aligned, person, model, options, progress)
                 out[2:11], out[11:14], out[14:] = pose.rotation.ravel(), pose.shift, pose.expression
         aligned.append(out)
         progress(k + 1, len(rows), "looking at the skin")
+    if len(aligned) < len(rows):
+        raise ValueError(f"frames: {len(rows)} were read at first, {len(aligned)} when they were read again")
     return aligned.columns(0, aligned.width)
 
 

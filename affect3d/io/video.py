@@ -20,7 +20,7 @@ _NARROW = 1
 
 
 def write_video(
-    path, frames: Iterable, fps: float = 30.0, quality: int = 18, sound=None, told: Callable[[str], None] = None
+    path, frames: Iterable, fps: float = 30.0, quality: int = 18, sound=None, told: Callable[[str], None] | None = None
 ) -> int:
     """Write frames as H.264 in an mp4, one at a time: memory does not grow with length.
 

@@ -84,7 +84,7 @@ def inside_colours(model: MorphableModel) -> np.ndarray:
 
 
 def render_interior(
-    inside, albedo, normals, depth, lip_depth, lighting, white, unit, flesh=None, opening=None, ambient=None
+    inside, albedo, normals, depth, lip_depth, lighting, white, unit, flesh, opening, ambient
 ) -> np.ndarray:
     """Linear light of the mouth's inside, (H, W, 3).
 
@@ -106,32 +106,30 @@ def render_interior(
         As `white_reference` gives.
     unit : float
         Interocular distance in pixels.
-    flesh : (H, W) bool, optional
+    flesh : (H, W) bool
         Pixels that are lit through the opening: all of the inside but teeth.
-    opening : (H, W) float array, optional
+    opening : (H, W) float array
         There, the share of outside light that comes in, as `opening_light.opening_light` gives it.
-    ambient : (3,) float array, optional
+    ambient : (3,) float array
         And what the walls throw at each other.
     """
     shade = harmonics(normals) @ lighting
     frontal = float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting)
     shade = np.clip(shade / max(frontal, 1e-6), 0.7, 1.15)
-    # Light enters through the opening only: it falls off with depth behind the lips, the slower the wider they are
-    # open, and under the edges of the lips, which cast a soft shadow.
+    # Teeth stand close behind the lips: light falls off with depth, the slower the wider the lips are open, and under
+    # their edges, which cast a soft shadow.
     edge = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     wide = max(float(edge.max()) / unit / 0.06, 1.0) if edge.size else 1.0  # a smile's opening is 0.06 from its edges
     behind = np.clip(depth - lip_depth, 0, 80)
     deep = np.maximum(behind - 10, 0)
-    least = 0.12 * wide**0.5  # flesh lights flesh: no mouth is black inside
+    least = 0.12 * wide**0.5  # flesh around them lights them
     falloff = least + (1 - least) * np.exp(-deep / (13.0 * wide**0.8))
     contact = 0.38 + 0.62 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
     # what arrives deep inside has met red flesh on its way
     warm = np.exp(-deep[..., None] * np.array([0.0, 0.012, 0.016]))
-    drawn = albedo * white * warm * light
-    if flesh is not None and flesh.any():
-        # what is wet mirrors the opening where it faces it
-        shine = _SHINE * opening * np.clip(-normals[..., 2], 0, 1) ** 12
-        lit = albedo * (opening[..., None] + ambient + _LEAST) + shine[..., None]
-        drawn = np.where(flesh[..., None], white * lit * contact[..., None], drawn)
-    return drawn.astype(np.float32)
+    teeth = albedo * white * warm * light
+    # what is wet mirrors the opening where it faces it
+    shine = _SHINE * opening * np.clip(-normals[..., 2], 0, 1) ** 12
+    lit = albedo * (opening[..., None] + ambient + _LEAST) + shine[..., None]
+    return np.where(flesh[..., None], white * lit * contact[..., None], teeth).astype(np.float32)
