@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy import sparse
+
+from affect3d.registration.coupled_kernels import apply_system
 
 __all__ = ["coupled_steps"]
 
@@ -46,7 +49,7 @@ def coupled_steps(
     Raises
     ------
     ValueError
-        If there is no step to take.
+        If there is no step to take, or arrays have other shapes.
 
     References
     ----------
@@ -55,20 +58,28 @@ def coupled_steps(
     """
     if steps < 1:
         raise ValueError(f"steps: expected at least 1, got {steps}")
-    found, left = np.zeros_like(forces), forces
-    near = solve(left)
-    direction, size = near, float((left * near).sum())
+    smooth = sparse.csr_array(smooth)
+    weights, normals, held = (np.ascontiguousarray(a, np.float64) for a in (weights, normals, held))
+    left = np.array(forces, np.float64, order="C")
+    count = len(left)
+    shapes = [a.shape for a in (smooth, weights, normals, held, left)]
+    if shapes != [(count, count), (count,), (count, 3), (count,), (count, 3)]:
+        raise ValueError(f"smooth, weights, normals, held, forces: shapes do not belong together: {shapes}")
+    found, image, direction = np.zeros_like(left), np.empty_like(left), np.empty_like(left)
+    near = np.ascontiguousarray(solve(left), np.float64)
+    direction[:], size = near, float((left * near).sum())
     for step in range(steps):
-        pull = weights * np.einsum("vi,vi->v", direction, normals)
-        image = stiffness * (smooth @ direction) + pull[:, None] * normals + held[:, None] * direction
-        energy = float((direction * image).sum())
+        energy = apply_system(
+            smooth.indptr, smooth.indices, smooth.data, float(stiffness), weights, normals, held, direction, image
+        )
         if not energy > 0 or not size > 0:  # solved, or a direction in which nothing holds
             break
         length = size / energy
-        found = found + length * direction
+        found += length * direction
         if step + 1 < steps:
-            left = left - length * image
-            near = solve(left)
+            left -= length * image
+            near = np.ascontiguousarray(solve(left), np.float64)
             before, size = size, float((left * near).sum())
-            direction = near + (size / before) * direction
+            direction *= size / before
+            direction += near
     return found

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import splu
 from threadpoolctl import ThreadpoolController
 
 from affect3d.geometry.laplacian import cotangent_laplacian, vertex_areas
@@ -28,6 +27,7 @@ from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration.coupled_steps import coupled_steps
 from affect3d.registration.nonrigid import NonRigidOptions, check_weights
+from affect3d.registration.panels import PanelSolver
 from affect3d.registration.prior import DisplacementPrior, PriorFit
 from affect3d.registration.target import Target
 
@@ -224,13 +224,7 @@ class Tracker:
         held = self.share + 1e-6  # vertices in no triangle stay where they are
         if self.marks is not None:
             np.add.at(held, self.marks, options.landmark_weight)
-        self.solvers = [
-            splu(
-                (k * self.smooth + sparse.diags_array(held)).tocsc(), permc_spec="MMD_AT_PLUS_A",
-                diag_pivot_thresh=0.0, options={"SymmetricMode": True},
-            )
-            for k in options.stiffness
-        ]  # fmt: skip
+        self.solvers = [PanelSolver(k * self.smooth + sparse.diags_array(held)) for k in options.stiffness]
         # the pose is found from a part of the vertices, spread evenly by their numbers
         self.sample = np.arange(0, count, max(count // 1500, 1))
         self.good = False

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
-from affect3d.geometry.triangles import triangle_areas, vertex_normals
+from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
 from affect3d.registration.neighbours import Neighbours
+from affect3d.registration.surface_kernels import edge_table, parts, smoothing, triangle_sizes
 
 __all__ = ["Correspondence", "Target", "border_loops", "smoothed", "trusted_faces"]
 
@@ -71,9 +70,9 @@ class Target:
         faces = scan.faces[trusted_faces(scan.vertices, scan.faces)]
         if not len(faces):
             raise ValueError("scan: expected a surface, got triangles without area only")
-        used = np.unique(faces)
-        new = np.full(len(scan.vertices), -1)
-        new[used] = np.arange(len(used))
+        seen = np.zeros(len(scan.vertices), bool)
+        seen[faces] = True
+        used, new = np.flatnonzero(seen), np.cumsum(seen) - 1
         self.vertices, self.faces, self.turn = scan.vertices[used], new[faces], turn
         if smoothing:
             self.vertices = smoothed(self.vertices, self.faces, smoothing)
@@ -110,18 +109,13 @@ def smoothed(vertices, faces, rounds: int) -> np.ndarray:
     ----------
     Taubin, "A Signal Processing Approach to Fair Surface Design", SIGGRAPH 1995.
     """
-    faces, count = np.asarray(faces), len(vertices)
-    sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key, times = np.unique(sides[:, 0].astype(np.int64) * count + sides[:, 1], return_counts=True)
-    i, j = np.divmod(key, count)
-    near = sparse.coo_array((np.ones(2 * len(i)), (np.r_[i, j], np.r_[j, i])), (count, count)).tocsr()
-    degree = np.maximum(near.sum(axis=1), 1.0)[:, None]
-    free = np.ones((count, 1))
-    free[np.r_[i[times == 1], j[times == 1]]] = 0.0
-    out = np.array(vertices, float)
+    pointers, near, times = edge_table(np.ascontiguousarray(faces), len(vertices))
+    free = np.ones(len(vertices), bool)
+    free[near[times == 1]] = False
+    out = np.array(vertices, float, order="C")
     for _ in range(rounds):
         for part in (0.5, -0.53):
-            out = out + part * free * ((near @ out) / degree - out)
+            out = smoothing(out, pointers, near, free, part)
     return out
 
 
@@ -138,21 +132,16 @@ def border_loops(faces, vertices) -> list[np.ndarray]:
     list of (B,) int arrays
         Sorted vertex indices; empty for a closed mesh.
     """
-    sides = np.sort(np.asarray(faces)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    key, count = np.unique(sides[:, 0].astype(np.int64) * len(vertices) + sides[:, 1], return_counts=True)
-    rim = np.stack(np.divmod(key[count == 1], len(vertices)), 1)
+    pointers, near, times = edge_table(np.ascontiguousarray(faces), len(vertices))
+    sides = np.column_stack([np.repeat(np.arange(len(vertices)), np.diff(pointers)), near])
+    rim = sides[(times == 1) & (sides[:, 0] <= near)]
     if not len(rim):
         return []
-    part = _parts(rim, len(vertices))[rim[:, 0]]
+    part = parts(rim, len(vertices))[rim[:, 0]]
     length = np.linalg.norm(vertices[rim[:, 0]] - vertices[rim[:, 1]], axis=1)
     names, index = np.unique(part, return_inverse=True)
     order = np.argsort(-np.bincount(index, length), kind="stable")
     return [np.unique(rim[part == names[k]]) for k in order]
-
-
-def _parts(pairs, count: int) -> np.ndarray:
-    graph = sparse.coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (count, count))
-    return connected_components(graph, directed=False)[1]
 
 
 def trusted_faces(vertices, faces) -> np.ndarray:
@@ -167,15 +156,21 @@ def trusted_faces(vertices, faces) -> np.ndarray:
     -------
     (K,) int array
         Rows of `faces`, rising.
+
+    Raises
+    ------
+    IndexError
+        If a face names no vertex.
     """
-    faces = np.asarray(faces)
-    area = triangle_areas(vertices, faces)
-    edges = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, axis=1)], axis=2)
+    faces = np.ascontiguousarray(faces)
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+        raise IndexError(f"faces: expected indices in [0, {len(vertices)}), got {faces.min()} to {faces.max()}")
+    area, edges = triangle_sizes(np.ascontiguousarray(vertices, float), faces)
     longest = edges.max(1, initial=0)
     kept = np.flatnonzero(area > 0)
     if not len(kept):
         return kept
     kept = kept[longest[kept] <= CURTAIN * np.median(edges[kept])]
-    piece = _parts(faces[kept][:, [0, 1, 1, 2]].reshape(-1, 2), len(vertices))[faces[kept, 0]]
+    piece = parts(faces[kept], len(vertices))[faces[kept, 0]]
     total = np.bincount(piece, area[kept])
     return kept[total[piece] >= DUST * total.max()]

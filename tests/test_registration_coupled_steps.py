@@ -10,6 +10,7 @@ from scipy.sparse.linalg import splu
 from affect3d.geometry.laplacian import cotangent_laplacian
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.mesh import Mesh
+from affect3d.registration.coupled_kernels import apply_system
 from affect3d.registration.coupled_steps import coupled_steps
 from affect3d.registration.sequence import SequenceOptions, Tracker, register_sequence
 from affect3d.registration.target import Target
@@ -93,6 +94,35 @@ def test_without_forces_nothing_moves_and_wrong_steps_are_named():
     np.testing.assert_array_equal(problem.found(3), 0)
     with pytest.raises(ValueError, match="steps"):
         problem.found(0)
+
+
+def test_the_compiled_system_is_the_dense_one_and_its_energy_the_product():
+    problem = Problem()
+    x, image = np.random.default_rng(1).normal(size=problem.forces.shape), np.empty_like(problem.forces)
+    matrix = problem.smooth
+    energy = apply_system(
+        matrix.indptr, matrix.indices, matrix.data, 2.0, problem.weights, problem.normals, problem.held, x, image
+    )
+    np.testing.assert_allclose(image.ravel(), problem.dense @ x.ravel(), atol=1e-10 * np.abs(image).max())
+    assert energy == pytest.approx(x.ravel() @ problem.dense @ x.ravel(), rel=1e-12)
+
+
+def test_layout_changes_no_bit_and_what_is_given_stays():
+    problem = Problem()
+    forces, expected = problem.forces.copy(), problem.found(5)
+    np.testing.assert_array_equal(problem.forces, forces)
+    problem.forces, problem.normals = np.asfortranarray(forces), np.asfortranarray(problem.normals)
+    np.testing.assert_array_equal(problem.found(5, lambda f: np.asfortranarray(problem.factor.solve(f))), expected)
+    problem.smooth = problem.smooth.tocsc()  # by rows again, the sums may come in another order
+    np.testing.assert_allclose(problem.found(5), expected, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["weights", "normals", "held", "forces", "smooth"])
+def test_arrays_of_another_length_are_refused(name):
+    problem = Problem()
+    setattr(problem, name, getattr(problem, name)[:-1])
+    with pytest.raises(ValueError, match="shapes"):
+        problem.found(2)
 
 
 def test_a_motion_that_nothing_holds_stays_finite():

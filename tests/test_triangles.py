@@ -123,3 +123,28 @@ def test_trimesh_finds_the_same():
 def test_an_index_that_names_no_vertex_is_refused():
     with pytest.raises(IndexError):
         face_normals(np.eye(3), [[0, 1, 3]])
+
+
+def test_an_index_that_names_no_vertex_has_no_vertex_normals():
+    for wrong in (3, -1):
+        with pytest.raises(IndexError):
+            vertex_normals(np.eye(3), [[0, 1, wrong]])
+
+
+@pytest.mark.parametrize("vertices, faces", [((4, 2), (2, 3)), ((4, 3), (2, 4)), ((12,), (2, 3)), ((4, 3), (3,))])
+def test_vertex_normals_refuse_other_shapes(vertices, faces):
+    with pytest.raises(ValueError, match="expected"):
+        vertex_normals(np.zeros(vertices), np.zeros(faces, int))
+
+
+def test_vertex_normals_have_the_bits_of_numpy_whatever_the_layout():
+    vertices, faces = crumpled(6, 200, 900)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    cross = np.cross(b - a, c - a)
+    total = np.stack([sum(np.bincount(faces[:, k], cross[:, d], 200) for k in range(3)) for d in range(3)], axis=1)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    expected = total / np.where(length > 0, length, 1)
+    for kind in (np.int32, np.int64, np.uint16):
+        np.testing.assert_array_equal(vertex_normals(vertices, faces.astype(kind)), expected)
+    np.testing.assert_array_equal(vertex_normals(np.asfortranarray(vertices), np.asfortranarray(faces)), expected)
+    assert not vertex_normals(vertices, np.zeros((0, 3), int)).any()

@@ -25,12 +25,18 @@ def triangle_areas(vertices, faces) -> np.ndarray:
 
 
 def vertex_normals(vertices, faces) -> np.ndarray:
-    """Area-weighted unit normals (V, 3); zero where a vertex has no triangle with area."""
-    n = _cross(vertices, faces)
-    count = len(vertices)
-    faces = np.asarray(faces)
-    total = np.stack(
-        [sum(np.bincount(faces[:, k], n[:, axis], count) for k in range(3)) for axis in range(3)], axis=1
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return total / np.where(length > 0, length, 1)
+    """Area-weighted unit normals (V, 3) of vertices (V, 3); zero where a vertex has no triangle with area.
+
+    Raises
+    ------
+    IndexError
+        If faces name no vertex.
+    ValueError
+        If vertices or faces have another shape than (V, 3) and (F, 3).
+    """
+    from affect3d.geometry.normal_kernels import summed_normals
+
+    vertices, faces = np.ascontiguousarray(vertices, float), np.ascontiguousarray(faces)
+    if vertices.ndim != 2 or faces.ndim != 2 or vertices.shape[1] != 3 or faces.shape[1] != 3:
+        raise ValueError(f"vertices, faces: expected (V, 3) and (F, 3), got {vertices.shape} and {faces.shape}")
+    return summed_normals(vertices, faces)
