@@ -1,9 +1,10 @@
 """A factored matrix that is asked again and again for three coordinates at once.
 
-What SuperLU factors it also solves with, but column by column and for one right-hand side after the other.  Here the
-factor is laid out anew, in dense panels: columns that eliminate one another stand side by side, with zeros where one
-of them lacks a row, and a compiled loop runs down a panel's columns with all three coordinates.  That is three times
-as fast, and the numbers differ in their last digits only.
+What SuperLU factors it also solves with, but its panels are small, for they are made for factoring, and three
+coordinates take it two and a half times as long as one.  Here the factor is laid out anew, in fewer and larger dense
+panels: columns that eliminate one another stand side by side, with zeros where one of them lacks a row, and a compiled
+loop runs down a panel's columns with all three coordinates.  That is three times as fast, and the numbers differ in
+their last digits only.
 """
 
 from __future__ import annotations
