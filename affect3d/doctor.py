@@ -28,7 +28,7 @@ PARTS = (
     ("scipy", "scipy", "", "sparse solvers and spatial search"),
     ("PIL.Image", "pillow", "", "reading and writing pictures"),
     ("cv2", "opencv-python-headless", "", "resampling and distance maps of pictures"),
-    ("numba", "numba", "", "the rasterizer and the blending solver"),
+    ("numba", "numba", "", "compiled loops: drawing, blending, registration"),
     ("safetensors", "safetensors", "", "model files"),
     ("ai_edge_litert.interpreter", "ai-edge-litert", "", "running the landmark networks"),
     ("av", "av", "", "films (synthesize --path)"),

@@ -7,6 +7,9 @@ import numpy as np
 
 __all__ = ["edge_table", "parts", "smoothing", "triangle_sizes"]
 
+# Neighbours beyond this number are sorted first: putting each in its place one by one takes the square of their number.
+_MANY = 64
+
 
 @numba.njit(cache=True, nogil=True)
 def edge_table(faces, count):  # pragma: no cover - compiled
@@ -56,6 +59,8 @@ def edge_table(faces, count):  # pragma: no cover - compiled
     pointers, times = np.zeros(count + 1, np.int64), np.empty(total, np.int64)
     kept = begin = 0
     for v in range(count):
+        if ends[v] - begin > _MANY:
+            every[begin : ends[v]].sort()
         # what is kept takes no more room than what was read
         for k in range(begin, ends[v]):
             j, at = every[k], kept
