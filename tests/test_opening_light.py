@@ -70,7 +70,7 @@ def test_only_the_tongue_is_painted_anew(need_asset):
     np.testing.assert_array_equal(colours, inside_colours(model))
 
 
-def test_flesh_is_lit_by_what_comes_in_and_teeth_as_before():
+def test_flesh_is_lit_by_what_comes_in_and_teeth_in_shadow_by_flesh():
     shape = (20, 30)
     inside, flesh = np.ones(shape, bool), np.zeros(shape, bool)
     flesh[:, 15:] = True
@@ -82,6 +82,14 @@ def test_flesh_is_lit_by_what_comes_in_and_teeth_as_before():
     opening[:10] = 0.1
     ambient = np.array([0.05, 0.01, 0.01])
     lit = render_interior(*common, flesh, opening, ambient)
-    np.testing.assert_array_equal(lit[:, :15], render_interior(*common, flesh, 0 * opening, 0 * ambient)[:, :15])
+    # what comes in does not change teeth; what flesh throws does, where they lack light of their own
+    np.testing.assert_array_equal(lit[:, :15], render_interior(*common, flesh, 0 * opening, ambient)[:, :15])
+    gain = lit[:, :15] - render_interior(*common, flesh, opening, 0 * ambient)[:, :15]
+    assert (gain > 0).all() and (gain[0, 0] > 1.05 * gain[10, 7]).all()  # the rim lies in the lips' shadow
+    np.testing.assert_allclose(gain[..., 1] / gain[..., 0], 0.2, rtol=1e-3)
+    assert (lit[:, :15, 0] > 1.05 * lit[:, :15, 2]).all()
+    near = (*common[:3], np.zeros(shape), *common[4:])
+    bright = render_interior(*near, flesh, opening, 100 * ambient)
+    np.testing.assert_allclose(bright[10, 7], 0.5 * 0.8 * np.ones(3), rtol=0.2)  # lit teeth are white in any mouth
     assert (lit[12, 20] > 1.4 * lit[8, 20]).all() and lit[12, 20, 0] > lit[12, 20, 1]
     assert np.isfinite(lit).all() and (lit >= 0).all()

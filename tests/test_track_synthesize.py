@@ -24,15 +24,15 @@ def track(frames=50):
 
 def test_blinks_and_gaze_go_on_over_the_wanted_expression():
     base = np.array([0.1, 0.3, 0.7, 0.4])
-    out = moving_expression(track(), base, keep=1.0)
+    out = moving_expression(track(), np.zeros(4), base, keep=1.0)
     assert (out[10:13, 0] == 1).all() and np.allclose(out[20:, 0], 0.1)
     np.testing.assert_allclose(out[:, 1], 0.3)  # the mouth at rest adds nothing
     np.testing.assert_allclose(out[:, 2], 0.7)
     np.testing.assert_array_equal(out[:, 3], track().expression[:, 3])
-    still = moving_expression(track(), base, keep=0.0)
+    still = moving_expression(track(), np.zeros(4), base, keep=0.0)
     np.testing.assert_allclose(still[:, :3], np.tile(base[:3], (50, 1)))
     with pytest.raises(ValueError, match="keep"):
-        moving_expression(track(), base, keep=2)
+        moving_expression(track(), np.zeros(4), base, keep=2)
 
 
 @pytest.mark.parametrize("arguments, text", [

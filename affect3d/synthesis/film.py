@@ -8,25 +8,28 @@ from affect3d.affect import express as query_affect
 from affect3d.affect import expression_for
 from affect3d.detect import FaceDetection
 from affect3d.fitting.facefit import FaceFit
+from affect3d.fitting.resting import resting_expression
 from affect3d.landmark_groups import interocular
 from affect3d.landmarks import Landmarks
 from affect3d.synthesis.portrait import Portrait
 
-__all__ = ["affect_expressions", "film_frames", "moving_expression"]
+__all__ = ["affect_expressions", "film_frames", "film_rest", "moving_expression"]
 
 #: Percentile of a shape over a film that is taken for the face at rest.
 _REST = 20.0
 
 
-def moving_expression(track, base, keep: float = 0.8) -> np.ndarray:
+def moving_expression(track, rest, base, keep: float = 0.8) -> np.ndarray:
     """(T, E) expressions of a film whose person feels something else.
 
     Parameters
     ----------
     track : Track
         Of `affect3d.fitting.video`.
+    rest : (E,) float array in [0, 1]
+        The person's (`film_rest`).
     base : (E,) or (T, E) float array
-        The expression of the wanted affect.
+        The expression of the wanted affect, away from rest.
     keep : float
         How much of the person's own movement, away from rest, is laid over it; in [0, 1].
 
@@ -37,13 +40,21 @@ def moving_expression(track, base, keep: float = 0.8) -> np.ndarray:
     if not 0 <= keep <= 1:
         raise ValueError(f"keep: expected a number in [0, 1], got {keep}")
     own = np.asarray(track.expression, float)
-    base = np.broadcast_to(np.asarray(base, float), own.shape)
-    rest = np.percentile(own[np.asarray(track.found, bool)], _REST, axis=0)
     # what is there already needs less: a closed lid does not close twice
-    out = base + keep * np.clip(own - rest, 0, 1) * (1 - base)
+    base = rest + (1 - rest) * np.broadcast_to(np.asarray(base, float), own.shape)
+    out = base + keep * np.clip(own - _least(track), 0, 1) * (1 - base)
     gaze = np.array([name.startswith("eyeLook") for name in track.expression_names])
     out[:, gaze] = own[:, gaze]
     return np.clip(out, 0, 1)
+
+
+def film_rest(track, model) -> np.ndarray:
+    """(E,) expression in [0, 1] of the person of a film at rest, by what is least in it."""
+    return resting_expression(model, "mediapipe478", _least(track))
+
+
+def _least(track):
+    return np.percentile(np.asarray(track.expression, float)[np.asarray(track.found, bool)], _REST, axis=0)
 
 
 def affect_expressions(model, statistics, points) -> np.ndarray:
@@ -90,16 +101,16 @@ def film_frames(frames, track, model, base, keep: float = 0.8):
     ValueError
         If an argument is out of range or the face is too small to draw.
     """
-    wanted, white = moving_expression(track, base, keep), None
+    rest = film_rest(track, model)
+    wanted, white = moving_expression(track, rest, base, keep), None
     for k, pixels in zip(range(len(track)), frames):
         if not track.found[k]:
             yield np.asarray(pixels)
             continue
-        portrait = _portrait(pixels, track, model, k)
+        portrait = _portrait(pixels, track, model, k, rest)
         # one white for all frames, or teeth would change whenever lips part
         white = portrait.white = portrait.white if white is None else white
-        weights = {name: float(w) for name, w in zip(model.expression_names, wanted[k]) if w}
-        yield portrait.with_expression(weights).image
+        yield portrait.posed(wanted[k]).image
 
 
 class _FilmPortrait(Portrait):
@@ -114,7 +125,7 @@ class _FilmPortrait(Portrait):
         self._own_teeth = False
 
 
-def _portrait(pixels, track, model, k) -> Portrait:
+def _portrait(pixels, track, model, k, rest) -> Portrait:
     marks = track.landmarks(model, k)
     camera = track.camera(k)
     unit = max(interocular("mediapipe478", marks), 1e-6)
@@ -124,4 +135,4 @@ def _portrait(pixels, track, model, k) -> Portrait:
         camera, track.identity, track.expression[k], "mediapipe478", marks, marks, float(track.rms[k] * unit),
         float(track.rms[k]), 0, True, "tracked",
     )  # fmt: skip
-    return _FilmPortrait(np.ascontiguousarray(pixels), model, fit, detection)
+    return _FilmPortrait(np.ascontiguousarray(pixels), model, fit, detection, rest=rest)

@@ -122,13 +122,13 @@ def render_interior(
     wide = max(float(edge.max()) / unit / 0.06, 1.0) if edge.size else 1.0  # a smile's opening is 0.06 from its edges
     behind = np.clip(depth - lip_depth, 0, 80)
     deep = np.maximum(behind - 10, 0)
-    least = 0.12 * wide**0.5  # flesh around them lights them
-    falloff = least + (1 - least) * np.exp(-deep / (13.0 * wide**0.8))
+    falloff = np.exp(-deep / (13.0 * wide**0.8))
     contact = 0.38 + 0.62 * np.clip(edge / (0.035 * unit), 0, 1) ** 0.6
     light = (shade * falloff * contact)[..., None]
     # what arrives deep inside has met red flesh on its way
     warm = np.exp(-deep[..., None] * np.array([0.0, 0.012, 0.016]))
-    teeth = albedo * white * warm * light
+    # teeth in shadow are lit by the flesh around them: without its red they would look grey
+    teeth = albedo * white * (warm * light + np.maximum(1 - light, 0) * (ambient + _LEAST))
     # what is wet mirrors the opening where it faces it
     shine = _SHINE * opening * np.clip(-normals[..., 2], 0, 1) ** 12
     lit = albedo * (opening[..., None] + ambient + _LEAST) + shine[..., None]

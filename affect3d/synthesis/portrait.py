@@ -13,6 +13,7 @@ from affect3d.affect import expression_for
 from affect3d.detect import FaceDetection, LandmarkerOptions, NoFaceError, detect_faces
 from affect3d.detect.schemes import to_ibug68
 from affect3d.fitting import FaceFit, fit_face
+from affect3d.fitting.resting import over_rest, resting_expression
 from affect3d.geometry.triangles import vertex_normals
 from affect3d.landmark_groups import LID_PAIRS, LIP_PAIRS, OUTLINE, UNUSED, interocular
 from affect3d.landmarks import Landmarks
@@ -21,14 +22,15 @@ from affect3d.model import MorphableModel
 from affect3d.progress import Progress, silent
 from affect3d.render.poisson import poisson_blend
 from affect3d.render.raster import interpolate, rasterize, screen_points
-from affect3d.render.shading import estimate_lighting, harmonics, srgb_to_linear
+from affect3d.render.shading import estimate_lighting, srgb_to_linear
 from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.synthesis.enlarge import WORKING_UNIT, enlarge, enlarge_fill
 from affect3d.synthesis.interior import white_reference
 from affect3d.synthesis.model_mouth import INSIDE, ModelMouth, MouthScene
+from affect3d.synthesis.own_teeth import dropped, upper_teeth
 from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
 from affect3d.synthesis.warp import (
-    above, hold_still, relit, skin_field, smoothstep, soften, without_inside,
+    above, hold_still, log_gain, relit, skin_field, smoothstep, soften, without_inside,
 )
 
 __all__ = ["Portrait", "Synthesis"]
@@ -56,7 +58,7 @@ class Synthesis:
     mesh : Mesh
         The fitted head with the new expression, mm, model frame.
     expression : (E,) float64
-        Its expression coefficients.
+        Its expression coefficients: what was asked, over the person's rest.
     query : AffectQuery, NamedExpression or None
         What the gallery or the tables answered; None for an expression given directly.
     notes : tuple of str
@@ -73,15 +75,26 @@ class Synthesis:
 
 
 class Portrait:
-    """A fitted photo.  Use `from_photo`; then `express`, `show` or `with_expression`."""
+    """A fitted photo.  Use `from_photo`; then `express`, `show` or `with_expression`.
 
-    def __init__(self, pixels, model: MorphableModel, fit: FaceFit, detection: FaceDetection, face_count: int = 1):
+    Attributes
+    ----------
+    rest : (E,) float64 in [0, 1]
+        Expression of the person at rest, over which what is asked is laid (`affect3d.fitting.resting`).
+    """
+
+    def __init__(
+        self, pixels, model: MorphableModel, fit: FaceFit, detection: FaceDetection, face_count: int = 1, rest=None
+    ):
         self.pixels = pixels
         self.model = model
         self.fit = fit
         self.detection = detection
         self.face_count = face_count
         marks = detection.landmarks
+        if rest is None:
+            rest = resting_expression(model, marks.scheme, fit.expression, fit.foretold)
+        self.rest = np.asarray(rest, float)
         self._unit = interocular(marks.scheme, marks.points)
         if not self._unit >= 8:  # NaN too
             raise ValueError(
@@ -175,7 +188,7 @@ class Portrait:
         detection = replace(self.detection, landmarks=Landmarks(marks.scheme, moved(marks.points[:, :2]), "px"))
         camera = self.fit.camera.cropped(left, top, side, side).resized(size, size)
         fit = replace(self.fit, camera=camera, targets=moved(self.fit.targets), predicted=moved(self.fit.predicted))
-        return Portrait(pixels, self.model, fit, detection, self.face_count)
+        return Portrait(pixels, self.model, fit, detection, self.face_count, self.rest)
 
     # -- preparation, once a photo ---------------------------------------------------------------
 
@@ -190,7 +203,7 @@ class Portrait:
         self._conformer = _conformer(model, marks.scheme, tuple(self._used.tolist()))
         self._fitted = model.instance(fit.identity, fit.expression)
         located = on_mesh.locate(self._fitted, model.faces)
-        self._rest = fit.camera.project(on_mesh.locate(model.instance(fit.identity), model.faces))
+        self._rest = fit.camera.project(on_mesh.locate(model.instance(fit.identity, self.rest), model.faces))
         self._depths = fit.camera.to_camera(located)[:, 2]
         self._lip_depth = float(np.nanmedian(self._depths[self._used])) - LIP_FORWARD
         target = closed_where_touching(marks, LIP_PAIRS[marks.scheme], 0.022 * self._unit)
@@ -248,6 +261,7 @@ class Portrait:
         self._own_teeth = bool(
             shown.size > 0.004 * self._unit**2 and np.percentile(shown, 75) > 0.5 * np.median(luminance[pick])
         )
+        self._upper_seen = upper_teeth(luminance, self._inside_seen, down_vector(self.detection.landmarks))
         self._lighting = estimate_lighting(normals[chosen], luminance[chosen])
         white = white_reference(linear, pick, self._inside_seen)
         scene = MouthScene(self._lighting, white, self._lip_depth, self._unit, coloured)
@@ -284,19 +298,21 @@ class Portrait:
 
     def show(self, asked) -> Synthesis:
         """The person with the expression of an `AffectQuery` or a `NamedExpression`."""
-        return self._synthesize(self._with_gaze(expression_for(self.model.expression_names, asked)), asked)
+        return self._over_rest(expression_for(self.model.expression_names, asked), asked)
 
     def with_expression(self, weights: dict[str, float]) -> Synthesis:
-        """The person with given ARKit weights in [0, 1]; shapes not named are at rest."""
-        return self._synthesize(self._with_gaze(self.model.expression_vector(weights)), None)
+        """The person with given ARKit weights in [0, 1], laid over the person at rest; the gaze stays."""
+        return self._over_rest(self.model.expression_vector(weights), None)
 
-    def _with_gaze(self, target):
-        # The gaze stays where it was: the tables say nothing of it.
-        target = np.array(target, float)
-        for i, name in enumerate(self.model.expression_names):
-            if name.startswith("eyeLook"):
-                target[i] = self.fit.expression[i]
-        return target
+    def posed(self, expression) -> Synthesis:
+        """The person with exactly the expression (E,) of the model: rest and gaze are the caller's matter too."""
+        expression = np.asarray(expression, float)
+        if expression.shape != self.rest.shape:
+            raise ValueError(f"expression: expected {len(self.rest)} numbers, got shape {expression.shape}")
+        return self._synthesize(expression, None)
+
+    def _over_rest(self, asked, query):
+        return self._synthesize(over_rest(self.model, self.rest, asked), query)
 
     def target_vertices(self, expression) -> np.ndarray:
         """(V, 3) mm: the head in the photo, its expression replaced."""
@@ -341,7 +357,7 @@ class Portrait:
         part = self._parts(raster)
         skin = np.isin(part, self._ids(SKIN))
         normals = self._camera_normals(target)
-        gain = _log_gain(self._source_normals, normals, self._lighting)
+        gain = log_gain(self._source_normals, normals, self._lighting)
         seen = interpolate(raster, model.faces, np.column_stack([self._source_points[:, :2], gain, self._place]))
         there = cv2.remap(
             self._place_seen, seen[..., 0], seen[..., 1], cv2.INTER_NEAREST, borderValue=(np.inf, np.inf, np.inf)
@@ -388,9 +404,12 @@ class Portrait:
     def _draw_inside(self, field, target, points, normals, inside, box):
         """The mouth's inside in `box` and its coverage: the photo's own where it shows it, else the model's."""
         hole = inside[box]
-        kept = hole & self._inside_seen[box]
+        down, seen = down_vector(self.detection.landmarks), self._inside_seen
+        if self._own_teeth and dropped(seen, inside, down) > 0.02 * self._unit:
+            seen = self._upper_seen  # what else the photo shows of the mouth went down with the jaw
+        kept = hole & seen[box]
         # the photo's upper teeth stay, unless lips that were drawn up hide most of them now
-        upper = not (self._own_teeth and kept.sum() > 0.35 * self._inside_seen.sum())
+        upper = not (self._own_teeth and kept.sum() > 0.35 * seen.sum())
         place = target @ self.fit.camera.rotation.T
         drawn, cover = self._mouth.draw(points, place, normals, box, hole.shape, upper)
         if kept.any():
@@ -398,7 +417,7 @@ class Portrait:
             away = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
             # Above the teeth that the photo shows are more teeth: stretch them.  Below is the cavity.
             near, far = (0.008, 0.03) if self._own_teeth else (0.02, 0.07)
-            away[above(kept, down_vector(self.detection.landmarks))] *= 0.5
+            away[above(kept, down)] *= 0.5
             fade = smoothstep(away, near * self._unit, far * self._unit)[..., None]
             drawn = own * (1 - fade) + drawn * fade
         # An opening thinner than a lip's edge is a closed mouth: what is left there fades out.
@@ -427,9 +446,3 @@ def _window(marks, unit, shape):
     if right - left < 16 or bottom - top < 16:
         raise ValueError(f"landmarks: they lie outside the picture of {shape[1]} x {shape[0]} pixels")
     return int(left), int(top), int(right - left), int(bottom - top)
-
-
-def _log_gain(before, after, lighting):
-    floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
-    ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
-    return np.log(np.clip(ratio, 0.75, 1.2))

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 
 from affect3d.render.poisson import poisson_blend
+from affect3d.render.shading import harmonics
 
 __all__ = [
-    "Field", "above", "carry_over_edge", "extend", "hold_still", "relit", "sample", "skin_field", "smoothstep",
-    "soften", "without_inside",
+    "Field", "above", "carry_over_edge", "extend", "hold_still", "log_gain", "relit", "sample", "skin_field",
+    "smoothstep", "soften", "without_inside",
 ]
 
 
@@ -149,3 +150,13 @@ def without_inside(crop, inside, unit):
     depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)[..., None]
     shaded = filled * (1 - 0.32 * smoothstep(depth, 0.0, 0.04 * unit))
     return np.where(inside[..., None], np.clip(np.rint(shaded), 0, 255).astype(np.uint8), crop)
+
+
+def log_gain(before, after, lighting) -> np.ndarray:
+    """(V,) logarithm of how much brighter skin becomes whose normals (V, 3) turn from `before` to `after`.
+
+    `lighting` are the nine coefficients of `estimate_lighting`; gains are held within [0.75, 1.2].
+    """
+    floor = 0.25 * max(float(harmonics(np.array([0.0, 0.0, -1.0])) @ lighting), 1e-6)
+    ratio = np.maximum(harmonics(after) @ lighting, floor) / np.maximum(harmonics(before) @ lighting, floor)
+    return np.log(np.clip(ratio, 0.75, 1.2))
