@@ -47,15 +47,27 @@ def test_without_scores_what_exceeds_the_average_moves(average):
 
 def test_asking_nothing_is_rest_asking_all_is_all():
     rest = np.array([0.05, 0.3, 0.7, 0.04, 0.2, 0.0, 1.0])
-    np.testing.assert_array_equal(over_rest(MODEL, rest, np.zeros(7)), rest)
+    np.testing.assert_array_equal(over_rest(NAMES, rest, np.zeros(7)), rest)
     full = np.ones(7)
     full[2] = 0.7
-    np.testing.assert_allclose(over_rest(MODEL, rest, np.ones(7)), full)
+    np.testing.assert_allclose(over_rest(NAMES, rest, np.ones(7)), full)
     asked = np.random.default_rng(0).random((5, 7))
-    many = over_rest(MODEL, rest, asked)
-    np.testing.assert_array_equal(many, [over_rest(MODEL, rest, a) for a in asked])
+    many = over_rest(NAMES, rest, asked)
+    np.testing.assert_array_equal(many, [over_rest(NAMES, rest, a) for a in asked])
     other = np.arange(7) != 2
     assert (many[:, other] >= np.maximum(asked, rest)[:, other] - 1e-12).all() and many.max() <= 1
+
+
+def test_what_is_asked_takes_away_what_would_undo_it_on_its_side():
+    names = ("browInnerUp", "browDownLeft", "browDownRight", "mouthSmileLeft", "mouthFrownRight", "eyeWideLeft")
+    rest = np.array([0.4, 0.2, 0.2, 0.3, 0.1, 0.2])
+    angry = over_rest(names, rest, [0, 1, 0, 0, 0, 0])
+    np.testing.assert_allclose(angry, [0, 1, 0.2, 0.3, 0.1, 0.2])
+    half = over_rest(names, rest, [0.5, 0, 0, 0, 0.5, 0])
+    np.testing.assert_allclose(half, [0.7, 0.1, 0.1, 0.3, 0.55, 0.2])  # the right corner does not touch the left
+    smiling = over_rest(names, rest, [0, 0, 0, 1, 0, 0])
+    np.testing.assert_allclose(smiling[4], 0.1)
+    assert over_rest((), np.zeros(0), np.zeros((3, 0))).shape == (3, 0)
 
 
 def test_another_number_of_expressions_is_told(average):

@@ -34,6 +34,10 @@ _RESTING, _MOVING = 0.15, 0.4
 #: How much of what brows show is the person's: fits to a neutral and a smiling photograph of the same person
 #: correlate by 0.9, but frowns are asked for and taken away, so not all is kept.
 _BROWS = 0.6
+_OPPOSITE = {
+    ("browDown", "browInnerUp"), ("browDown", "browOuterUp"), ("eyeBlink", "eyeWide"), ("eyeSquint", "eyeWide"),
+    ("mouthFrown", "mouthSmile"),
+}  # fmt: skip
 #: By how much a brow or lid at rest may differ from the average's.
 _MOST = 0.3
 
@@ -111,13 +115,42 @@ def resting_expression(model: MorphableModel, scheme: str, seen, foretold=None) 
     return rest
 
 
-def over_rest(model: MorphableModel, rest, asked) -> np.ndarray:
-    """Expressions `asked` (..., E) laid over a face at `rest` (E,), all in [0, 1]; the gaze is that of `rest`."""
-    asked = np.asarray(asked, float)
-    pose = rest + (1 - rest) * asked  # what is there already needs less
-    gaze = _named(model, "eyeLook")
+def over_rest(names, rest, asked) -> np.ndarray:
+    """Expressions laid over a face at rest.
+
+    What is there already needs less, and what is asked takes away what would undo it: brows that rest high do not stay
+    high in anger.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the expressions (`MorphableModel.expression_names`).
+    rest : (E,) float array in [0, 1]
+    asked : (..., E) float array in [0, 1]
+
+    Returns
+    -------
+    (..., E) float64 in [0, 1].  The gaze is that of `rest`.
+    """
+    asked, rest = np.asarray(asked, float), np.asarray(rest, float)
+    kept = rest * (1 - (asked[..., None, :] * _undoing(tuple(names))).max(-1, initial=0))
+    pose = kept + (1 - kept) * asked
+    gaze = np.array([name.startswith("eyeLook") for name in names], bool)
     pose[..., gaze] = rest[gaze]
     return pose
+
+
+@lru_cache(maxsize=8)
+def _undoing(names) -> np.ndarray:
+    """(E, E) bool: whether the shape of a column undoes that of a row, on the same side of the face."""
+    out = np.zeros((len(names), len(names)), bool)
+    whole = [name.removesuffix("Left").removesuffix("Right") for name in names]
+    side = [name[len(part) :] for name, part in zip(names, whole, strict=True)]
+    for i, one in enumerate(whole):
+        for j, other in enumerate(whole):
+            same = not side[i] or not side[j] or side[i] == side[j]
+            out[i, j] = same and ((one, other) in _OPPOSITE or (other, one) in _OPPOSITE)
+    return out
 
 
 def _named(model: MorphableModel, *starts: str) -> np.ndarray:

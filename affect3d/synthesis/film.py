@@ -8,7 +8,7 @@ from affect3d.affect import express as query_affect
 from affect3d.affect import expression_for
 from affect3d.detect import FaceDetection
 from affect3d.fitting.facefit import FaceFit
-from affect3d.fitting.resting import resting_expression
+from affect3d.fitting.resting import over_rest, resting_expression
 from affect3d.landmark_groups import interocular
 from affect3d.landmarks import Landmarks
 from affect3d.synthesis.portrait import Portrait
@@ -40,8 +40,8 @@ def moving_expression(track, rest, base, keep: float = 0.8) -> np.ndarray:
     if not 0 <= keep <= 1:
         raise ValueError(f"keep: expected a number in [0, 1], got {keep}")
     own = np.asarray(track.expression, float)
+    base = over_rest(track.expression_names, rest, np.broadcast_to(np.asarray(base, float), own.shape))
     # what is there already needs less: a closed lid does not close twice
-    base = rest + (1 - rest) * np.broadcast_to(np.asarray(base, float), own.shape)
     out = base + keep * np.clip(own - _least(track), 0, 1) * (1 - base)
     gaze = np.array([name.startswith("eyeLook") for name in track.expression_names])
     out[:, gaze] = own[:, gaze]

@@ -312,7 +312,7 @@ class Portrait:
         return self._synthesize(expression, None)
 
     def _over_rest(self, asked, query):
-        return self._synthesize(over_rest(self.model, self.rest, asked), query)
+        return self._synthesize(over_rest(self.model.expression_names, self.rest, asked), query)
 
     def target_vertices(self, expression) -> np.ndarray:
         """(V, 3) mm: the head in the photo, its expression replaced."""
