@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from affect3d.synthesis.own_teeth import dropped, upper_teeth
+from affect3d.synthesis.own_teeth import staying, upper_teeth
 
 DOWN = np.array([0.0, 1.0])
 
@@ -51,10 +51,16 @@ def test_a_tilted_head_has_the_same_teeth():
     assert (found & want).sum() / (found | want).sum() > 0.85
 
 
-def test_no_opening_has_no_teeth_and_a_dropped_jaw_is_measured():
+def test_no_opening_has_no_teeth():
     light, inside = mouth()
-    nothing = np.zeros_like(inside)
-    assert not upper_teeth(light, nothing, DOWN).any()
-    lower = np.roll(inside, 7, axis=0)
-    assert dropped(inside, lower, DOWN) == pytest.approx(7)
-    assert dropped(inside, inside, np.array([0.6, 0.8])) == 0
+    assert not upper_teeth(light, np.zeros_like(inside), DOWN).any()
+
+
+def test_what_is_not_upper_teeth_goes_with_the_lower_lip_little_by_little():
+    light, inside = mouth()
+    upper, rows = upper_teeth(light, inside, DOWN), np.arange(80)[:, None]
+    for sunk in range(-4, 12):
+        kept = staying(inside, upper, np.roll(inside, sunk, axis=0), DOWN)
+        np.testing.assert_array_equal(kept, upper | (inside & (rows < 52 - 2 * max(sunk, 0))))
+    shut = staying(inside, upper, np.zeros_like(inside), DOWN)
+    np.testing.assert_array_equal(shut, inside)

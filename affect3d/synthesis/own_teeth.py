@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-__all__ = ["dropped", "upper_teeth"]
+__all__ = ["staying", "upper_teeth"]
 
 #: Below its teeth a column of the mouth is darker than this share of them.
 _DARKER = 0.6
@@ -58,11 +58,29 @@ def upper_teeth(luminance, inside, down) -> np.ndarray:
     return inside & (back > 0)
 
 
-def dropped(before, after, down) -> float:
-    """By how many pixels the lowest edge of the mask `after` (H, W) lies below that of `before`, along `down` (2,)."""
+def staying(seen, upper, after, down) -> np.ndarray:
+    """What of the inside of a photo's mouth is still where it was when the mouth is open as in `after`.
 
-    def lowest(mask):
-        rows, columns = np.nonzero(mask)
-        return float(np.percentile(columns * down[0] + rows * down[1], 98)) if len(rows) else 0.0
+    The upper teeth, and of the rest what the lower lip leaves in its place: that goes from below, by twice what the lip
+    sinks.  A lip that does not sink changes nothing, and one that sinks little changes little, so films do not jump.
 
-    return lowest(after) - lowest(before)
+    Parameters
+    ----------
+    seen, upper, after : (H, W) bool
+        The photo's open mouth, its upper teeth (`upper_teeth`), and the mouth to be drawn.
+    down : (2,) float array
+        Unit vector towards the chin, px.
+
+    Returns
+    -------
+    (H, W) bool
+    """
+    sunk = max(_lowest(after, down) - _lowest(seen, down), 0.0)
+    shift = np.array([[1, 0, -2 * sunk * down[0]], [0, 1, -2 * sunk * down[1]]])
+    raised = cv2.warpAffine(seen.astype(np.uint8), shift, seen.shape[::-1], flags=cv2.INTER_NEAREST) > 0
+    return seen & (upper | raised)
+
+
+def _lowest(mask, down) -> float:
+    rows, columns = np.nonzero(mask)
+    return float(np.percentile(columns * down[0] + rows * down[1], 98)) if len(rows) else 0.0

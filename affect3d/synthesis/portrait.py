@@ -27,7 +27,7 @@ from affect3d.synthesis.conform import Conformer, open_pose
 from affect3d.synthesis.enlarge import WORKING_UNIT, enlarge, enlarge_fill
 from affect3d.synthesis.interior import white_reference
 from affect3d.synthesis.model_mouth import INSIDE, ModelMouth, MouthScene
-from affect3d.synthesis.own_teeth import dropped, upper_teeth
+from affect3d.synthesis.own_teeth import staying, upper_teeth
 from affect3d.synthesis.residuals import close_lips, closed_where_touching, down_vector, shrink_gaps
 from affect3d.synthesis.warp import (
     above, hold_still, log_gain, relit, skin_field, smoothstep, soften, without_inside,
@@ -405,8 +405,8 @@ class Portrait:
         """The mouth's inside in `box` and its coverage: the photo's own where it shows it, else the model's."""
         hole = inside[box]
         down, seen = down_vector(self.detection.landmarks), self._inside_seen
-        if self._own_teeth and dropped(seen, inside, down) > 0.02 * self._unit:
-            seen = self._upper_seen  # what else the photo shows of the mouth went down with the jaw
+        if self._own_teeth:
+            seen = staying(seen, self._upper_seen, inside, down)
         kept = hole & seen[box]
         # the photo's upper teeth stay, unless lips that were drawn up hide most of them now
         upper = not (self._own_teeth and kept.sum() > 0.35 * seen.sum())
